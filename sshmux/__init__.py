@@ -1,0 +1,94 @@
+"""sshmux: an asyncio connection manager on the system's own OpenSSH.
+
+The public names are here; they are loaded when first used, so that the command and the askpass
+helper pay only for what they need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import ConnectionConfig as ConnectionConfig
+    from .config import PoolConfig as PoolConfig
+    from .connection import Connection as Connection
+    from .errors import AcquireTimeout as AcquireTimeout
+    from .errors import ChannelOpenError as ChannelOpenError
+    from .errors import ConfigError as ConfigError
+    from .errors import ConnectionLost as ConnectionLost
+    from .errors import ConnectionRefused as ConnectionRefused
+    from .errors import ConnectionReleased as ConnectionReleased
+    from .errors import ConnectTimeout as ConnectTimeout
+    from .errors import ControlDirError as ControlDirError
+    from .errors import DisconnectError as DisconnectError
+    from .errors import Error as Error
+    from .errors import HostKeyChanged as HostKeyChanged
+    from .errors import HostKeyNotVerifiable as HostKeyNotVerifiable
+    from .errors import HostKeyUnknown as HostKeyUnknown
+    from .errors import HostNotFound as HostNotFound
+    from .errors import HostUnreachable as HostUnreachable
+    from .errors import KeyExchangeFailed as KeyExchangeFailed
+    from .errors import ManagerClosed as ManagerClosed
+    from .errors import PermissionDenied as PermissionDenied
+    from .errors import ProcessError as ProcessError
+    from .errors import ProcessTimeout as ProcessTimeout
+    from .errors import ServerHungUp as ServerHungUp
+    from .errors import SessionRefused as SessionRefused
+    from .errors import TimeoutError as TimeoutError
+    from .manager import ConnectionManager as ConnectionManager
+    from .pool.events import Event as Event
+    from .pool.events import State as State
+    from .pool.slots import PooledConnection as PooledConnection
+    from .process import CompletedProcess as CompletedProcess
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ConnectionManager": "manager",
+    "ConnectionConfig": "config",
+    "PoolConfig": "config",
+    "Connection": "connection",
+    "CompletedProcess": "process",
+    "PooledConnection": "pool.slots",
+    "State": "pool.events",
+    "Event": "pool.events",
+    "Error": "errors",
+    "ConfigError": "errors",
+    "ControlDirError": "errors",
+    "ManagerClosed": "errors",
+    "TimeoutError": "errors",
+    "AcquireTimeout": "errors",
+    "ConnectTimeout": "errors",
+    "ProcessTimeout": "errors",
+    "DisconnectError": "errors",
+    "HostNotFound": "errors",
+    "HostUnreachable": "errors",
+    "ConnectionRefused": "errors",
+    "ServerHungUp": "errors",
+    "KeyExchangeFailed": "errors",
+    "PermissionDenied": "errors",
+    "HostKeyNotVerifiable": "errors",
+    "HostKeyUnknown": "errors",
+    "HostKeyChanged": "errors",
+    "ConnectionLost": "errors",
+    "ChannelOpenError": "errors",
+    "SessionRefused": "errors",
+    "ConnectionReleased": "errors",
+    "ProcessError": "errors",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sshmux' has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

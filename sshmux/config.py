@@ -1,0 +1,300 @@
+"""What a connection and a pool are asked to be: frozen, and checked when made."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from .errors import ConfigError
+
+__all__ = ["ConnectionConfig", "OptionValue", "PoolConfig", "RemoteShell", "StrictHostKeyChecking"]
+
+StrictHostKeyChecking = bool | Literal["yes", "ask", "accept-new"]
+OptionValue = str | int | bool | Sequence[str]
+RemoteShell = Literal["auto", "posix", "csh", "fish", "none"]
+
+# OpenSSH 9.6 refuses these in a host or user name from the command line, because a ProxyCommand
+# may pass them to a shell (ssh.c: valid_hostname, valid_ruser). Older ssh does not: so we do.
+_HOST_FORBIDDEN = re.compile(r"""[\s'"`$\\;&<>|(){}]""")
+_USER_FORBIDDEN = re.compile(r"""[\s'"`$;&<>|(){}]""")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
+
+# Options that sshmux sets itself: with another value a pooled master would not be one.
+_RESERVED = {
+    "controlmaster": "sshmux starts every master itself",
+    "controlpath": "use control_dir= or $SSHMUX_DIR",
+    "controlpersist": "use persist= of the manager",
+    "remotecommand": "pass the command to run()",
+    "requesttty": "a master has no terminal",
+    "sessiontype": "a master has no session of its own",
+    "forkafterauthentication": "ControlPersist does it",
+    "stdinnull": "sshmux owns the master's input",
+    "escapechar": "a master has no terminal",
+    "clearallforwardings": "forwards would be requested again by every pooled master",
+    "localforward": "it would be requested by every pooled master",
+    "remoteforward": "it would be requested by every pooled master",
+    "dynamicforward": "it would be requested by every pooled master",
+    "tunnel": "it would be requested by every pooled master",
+    "batchmode": "sshmux sets it, depending on whether it has a password to give",
+    "numberofpasswordprompts": "sshmux answers one prompt once",
+    "serveraliveinterval": "use keepalive_interval=",
+    "userknownhostsfile": "use known_hosts_file=",
+    "stricthostkeychecking": "use strict_host_key_checking=",
+    "include": "use config_file=",
+    "match": "use config_file=",
+    "host": "use config_file=",
+}
+
+
+@dataclass(frozen=True)
+class ConnectionConfig:
+    """How to reach one cluster. The fields up to `strict_host_key_checking` are asyncssh-era ones.
+
+    Raises `ConfigError` (a `ValueError`) on anything that ssh could misread. Whether files exist
+    is asked later, by `check_files()`, when the cluster is registered and before each log-in.
+
+    Parameters:
+        host: a host name, an address, or a `Host` of ssh_config. `user@host` is taken apart.
+        port: 22 means the default, which ssh_config may change; to force 22, say
+            `ssh_options={"Port": 22}`.
+        username: None leaves it to ssh_config, then to the local user's name.
+        key_file: a private key. With it only this key (and ssh_config's own IdentityFile) is
+            offered, never every key of a full agent: servers count those attempts.
+        use_agent: False switches the agent off for good (`IdentityAgent=none`, no SSH_AUTH_SOCK).
+        timeout: seconds for a whole log-in: name, connect, key exchange, authentication, retries.
+        keepalive_interval: seconds between keepalives (`ServerAliveInterval`); 0 for none.
+        known_hosts_file: another `UserKnownHostsFile`; None leaves it to ssh_config.
+        strict_host_key_checking: True refuses unknown keys; "accept-new", "yes" and "ask" go to
+            ssh as they are; False accepts any key, and is warned about each time it is used.
+        config_file: read instead of ~/.ssh/config and /etc/ssh/ssh_config (`ssh -F`).
+        ssh_options: more ssh_config options, as `{"ProxyJump": "bastion"}`. They win over files.
+        agent_forwarding: forward the agent to sessions; None leaves it to ssh_config.
+        max_sessions: what the server's MaxSessions is thought to be (sshd's default is 10). One
+            place is kept for checks and for ending commands; a lower limit is learned.
+        remote_shell: the family of the login shell over there: "auto" learns it from the first
+            command. "none" sends commands as they are, for accounts without a shell: then a
+            command cannot be ended from here, only left.
+        ssh_program: the ssh to run; a name is looked up on PATH.
+    """
+
+    host: str
+    port: int = 22
+    username: str | None = None
+    key_file: Path | None = None
+    use_agent: bool = True
+    timeout: float = 30
+    keepalive_interval: float = 60
+    known_hosts_file: Path | None = None
+    strict_host_key_checking: StrictHostKeyChecking = True
+    config_file: Path | None = field(default=None, kw_only=True)
+    ssh_options: Mapping[str, OptionValue] = field(default_factory=dict, kw_only=True, hash=False)
+    agent_forwarding: bool | None = field(default=None, kw_only=True)
+    max_sessions: int = field(default=10, kw_only=True)
+    remote_shell: RemoteShell = field(default="auto", kw_only=True)
+    ssh_program: str = field(default="ssh", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_type("host", self.host, str)
+        user, at, host = self.host.rpartition("@")
+        if at:
+            if self.username not in (None, user):
+                raise ConfigError(
+                    f"host {self.host!r} and username {self.username!r} disagree: give one of them"
+                )
+            self._set("host", host)
+            self._set("username", user)
+        _check_host(self.host)
+        if self.username is not None:
+            _check_user(self.username)
+        _check_int("port", self.port, 1, 65535)
+        _check_int("max_sessions", self.max_sessions, 1, 1_000_000)
+        check_seconds("timeout", self.timeout, positive=True)
+        check_seconds("keepalive_interval", self.keepalive_interval)
+        for name in ("key_file", "known_hosts_file", "config_file"):
+            self._set(name, _path(name, getattr(self, name)))
+        if self.strict_host_key_checking not in (True, False, "yes", "ask", "accept-new"):
+            raise ConfigError(
+                f"strict_host_key_checking={self.strict_host_key_checking!r}: "
+                "use True, False, 'yes', 'ask' or 'accept-new'"
+            )
+        if self.remote_shell not in ("auto", "posix", "csh", "fish", "none"):
+            raise ConfigError(
+                f"remote_shell={self.remote_shell!r}: use 'auto', 'posix', 'csh', 'fish' or 'none'"
+            )
+        if self.agent_forwarding and not self.use_agent:
+            raise ConfigError("agent_forwarding=True needs use_agent=True")
+        _check_text("ssh_program", self.ssh_program)
+        options = {name: _option(name, value) for name, value in self.ssh_options.items()}
+        self._set("ssh_options", MappingProxyType(options))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def check_files(self) -> None:
+        """Raises `ConfigError` when a file that was named is missing or cannot be read."""
+        for name in ("key_file", "config_file"):
+            path: Path | None = getattr(self, name)
+            if path is None:
+                continue
+            if not path.is_file():
+                raise ConfigError(f"{name} {str(path)!r} does not exist: give the path of a file")
+            if not os.access(path, os.R_OK):
+                raise ConfigError(f"{name} {str(path)!r} cannot be read: check its permissions")
+
+    @property
+    def address(self) -> str:
+        """`user@host:port`, as far as given here: for people, logs and records."""
+        user = f"{self.username}@" if self.username else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{user}{host}" + (f":{self.port}" if self.port != 22 else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """How the pool of each cluster behaves. All times are in seconds.
+
+    Parameters:
+        pool_size: the most masters a cluster may have, those being dialled included.
+        sessions_per_connection: how many tasks may borrow one master at once.
+        max_age: masters older than this are replaced once idle; up to a tenth earlier, at
+            random, so that a pool never recycles all at once.
+        max_idle: masters idle for longer are closed.
+        health_interval: between two checks of an idle master.
+        max_health_failures: failed checks in a row after which a master is dropped.
+        health_timeout: the deadline of each part of a check.
+        acquire_timeout: how long a borrower waits for a connection; None for ever.
+        max_parallel_dials: log-ins under way at once per cluster (sshd's MaxStartups drops some
+            from 10 on).
+        dial_attempts: tries of one log-in, for passing trouble only.
+        dial_backoff: the pause after the first failed try; it doubles, with jitter.
+        grace: how long a master outlives a manager that was killed (`ControlPersist`).
+        persist: how long masters outlive `stop()`; 0 closes them.
+        drain_timeout: how long `stop()` lets running commands go on before ending them.
+        leak_threshold: warn, with the borrower's stack, about a connection kept longer; None
+            for never.
+    """
+
+    pool_size: int = 5
+    sessions_per_connection: int = 1
+    max_age: float = 3600
+    max_idle: float = 300
+    health_interval: float = 60
+    max_health_failures: int = 3
+    health_timeout: float = 10
+    acquire_timeout: float | None = None
+    max_parallel_dials: int = 4
+    dial_attempts: int = 3
+    dial_backoff: float = 0.5
+    grace: int = 20
+    persist: int = 0
+    drain_timeout: float = 5
+    leak_threshold: float | None = 600
+
+    def __post_init__(self) -> None:
+        for name in (
+            "pool_size",
+            "sessions_per_connection",
+            "max_health_failures",
+            "max_parallel_dials",
+            "dial_attempts",
+            "grace",
+        ):
+            _check_int(name, getattr(self, name), 1, 1_000_000)
+        _check_int("persist", self.persist, 0, 10_000_000)
+        for name in ("max_age", "max_idle", "health_interval", "health_timeout"):
+            check_seconds(name, getattr(self, name), positive=True)
+        for name in ("dial_backoff", "drain_timeout"):
+            check_seconds(name, getattr(self, name))
+        for name in ("acquire_timeout", "leak_threshold"):
+            if getattr(self, name) is not None:
+                check_seconds(name, getattr(self, name))
+
+
+def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
+    """Raises `ConfigError` unless `value` is a finite time, 0 or more (`positive`: above 0)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise ConfigError(f"{name}={value!r}: use a number of seconds")
+    if value < 0 or (positive and value == 0) or math.isinf(value):
+        raise ConfigError(f"{name}={value!r}: use {'more than 0' if positive else '0 or more'} s")
+
+
+def field_names(config: type) -> frozenset[str]:
+    """The names of a config's fields, to tell one's keywords from another's."""
+    return frozenset(item.name for item in fields(config))
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name}={value!r}: use a {kind.__name__}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name} is empty: give a name")
+    if _CONTROL.search(value):
+        raise ConfigError(f"{name} {value!r} has a control character in it: remove it")
+    if value.startswith("-"):
+        raise ConfigError(f"{name} {value!r} begins with '-': ssh would read it as an option")
+
+
+def _check_host(host: str) -> None:
+    _check_text("host", host)
+    if found := _HOST_FORBIDDEN.search(host):
+        raise ConfigError(f"host {host!r} has {found.group()!r} in it: that is no host name")
+
+
+def _check_user(user: object) -> None:
+    _check_text("username", user)
+    assert isinstance(user, str)  # noqa: S101 - for the type checker: _check_text saw to it
+    if (found := _USER_FORBIDDEN.search(user)) or user.endswith("\\"):
+        bad = found.group() if found else "\\"
+        raise ConfigError(f"username {user!r} has {bad!r} in it: that is no user name")
+
+
+def _check_int(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name}={value!r}: use a whole number")
+    if not low <= value <= high:
+        raise ConfigError(f"{name}={value}: use {low} to {high}")
+
+
+def _path(name: str, value: object) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{name}={value!r}: use a path")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"{name}={value!r}: use a path")
+    if _CONTROL.search(text) or "${" in text or '"' in text:
+        raise ConfigError(f"{name} {text!r}: control characters, quotes and ${{ cannot go to ssh")
+    return Path(text).expanduser().absolute()
+
+
+def _option(name: object, value: object) -> str | int | bool | tuple[str, ...]:
+    if not isinstance(name, str) or not _OPTION_NAME.match(name):
+        raise ConfigError(f"ssh option {name!r}: use a name of man ssh_config, as 'ProxyJump'")
+    if reason := _RESERVED.get(name.lower()):
+        raise ConfigError(f"ssh option {name!r} cannot be set here: {reason}")
+    if isinstance(value, str | int):
+        _check_option_text(name, str(value))
+        return value
+    if isinstance(value, Sequence) and value and all(isinstance(item, str) for item in value):
+        for item in value:
+            _check_option_text(name, item)
+        return tuple(value)
+    raise ConfigError(f"ssh option {name!r}: use a str, int, bool or a list of str")
+
+
+def _check_option_text(name: str, text: str) -> None:
+    if not text or _CONTROL.search(text):
+        raise ConfigError(f"ssh option {name!r}: an empty value or one with control characters")
+    if "${" in text:
+        raise ConfigError(f"ssh option {name!r}: ssh would expand '${{' from the environment")

@@ -1,0 +1,226 @@
+"""Connection: what a program holds while it uses a master."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from .config import check_seconds
+from .errors import ConfigError, ConnectionReleased
+from .execution import Execution, Request
+from .link import Link
+from .process import CompletedProcess, timed_out
+
+Command = str | Sequence[str]
+
+
+class Connection:
+    """An open connection to a cluster: run commands on it, as many at once as the server takes.
+
+    From `get_connection()` it is lent: at the end of the block it goes dead, and says so when it
+    is used. From `connect()` it is the caller's own, to be closed with `close()` and
+    `wait_closed()`, or by using it as an async context manager.
+    """
+
+    def __init__(self, link: Link, *, owned: bool = False) -> None:
+        self._link = link
+        self._owned = owned
+        self._dead: str | None = None
+        self._running: set[Execution] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed() else "open"
+        kind = "own" if self._owned else "lent"
+        return f"<Connection {self._link.config.address} {kind} {state}>"
+
+    async def run(
+        self,
+        command: Command,
+        *,
+        check: bool = False,
+        timeout: float | None = None,
+        input: str | bytes | None = None,
+        encoding: str | None = "utf-8",
+        errors: str = "replace",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> CompletedProcess:
+        """Runs a command and returns when it has ended and all its output was read.
+
+        Cancelling the caller, or running out of time, ends the command's process group over there
+        (SIGTERM, then SIGKILL after 2 s) before it returns.
+
+        Parameters:
+            command: a str goes to the login shell as it is; a sequence of words is quoted.
+            check: raise `ProcessError` when the exit status is not 0.
+            timeout: seconds for everything, waiting for a session's turn included; None for ever.
+            input: what the command reads on stdin; None gives it the null device.
+            encoding: of stdout and stderr; None for bytes.
+            errors: how to decode what is not valid in that encoding.
+            env: variables set by the login shell before the command. They are part of the
+                command line, which other users of both machines can see: a secret goes into
+                `input`.
+            cwd: a directory to change to first; the exit status is 1 when that fails.
+
+        Raises:
+            ProcessError: `check` is set and the command failed.
+            ProcessTimeout: it ran longer than `timeout`; it has what was written so far.
+            ConnectionLost: the link went down; the message and `started` say what is known.
+            SessionRefused: the server takes no session at all.
+            ConnectionReleased: this connection was given back, or closed.
+            ConfigError: the command cannot be sent as it is.
+        """
+        stdout: list[bytes] = []
+        stderr: list[bytes] = []
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                line = await self._line(command, env, cwd)
+                data = input.encode(encoding or "utf-8") if isinstance(input, str) else input
+                request = Request(line, data, stdout=stdout.append, stderr=stderr.append)
+                status = await self._execute(request)
+        except TimeoutError:
+            if timeout is None or not deadline.expired():
+                raise
+            out, err = _decode(stdout, encoding, errors), _decode(stderr, encoding, errors)
+            raise timed_out(_text(command), timeout, out, err) from None
+        result = CompletedProcess(
+            _text(command),
+            status,
+            _decode(stdout, encoding, errors),
+            _decode(stderr, encoding, errors),
+            env,
+        )
+        if check:
+            result.check_returncode()
+        return result
+
+    async def relay(
+        self,
+        command: Command,
+        *,
+        stdin: int | None = None,
+        stdout: Callable[[bytes], object],
+        stderr: Callable[[bytes], object],
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> int:
+        """Runs a command with live streams, and returns its exit status.
+
+        Parameters:
+            stdin: the reading end of a pipe, or a file of one's own, as a descriptor; it becomes
+                non-blocking in the master, so never the process's own stdin. None: null device.
+            stdout, stderr: called in the event loop with each piece of output as it arrives.
+
+        Raises what `run` raises, but for `ProcessError` and `ProcessTimeout`.
+        """
+        line = await self._line(command, env, cwd)
+        return await self._execute(Request(line, stdin=stdin, stdout=stdout, stderr=stderr))
+
+    async def check(self, timeout: float = 10) -> None:
+        """Checks the master and the link, each within `timeout` seconds.
+
+        Raises `ConnectionLost` or `TimeoutError`.
+        """
+        self._alive()
+        await self._link.check(timeout)
+
+    def close(self) -> None:
+        """Closes the connection, its commands included. A lent one is not used again."""
+        if self._owned:
+            if self._closing is None:
+                self._die("it was closed")
+                self._closing = asyncio.ensure_future(self._link.close())
+        else:
+            self._link.broken = self._link.broken or "closed by its borrower"
+            self._die("it was closed")
+
+    async def wait_closed(self) -> None:
+        """Waits until nothing of it is left: no process, no socket."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    def is_closed(self) -> bool:
+        """Whether it can no longer be used: closed, given back, or its master is gone."""
+        return self._dead is not None or not self._link.master.alive
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`host`, `port`, `username` (as configured), `control_path`, `master_pid`, `config`."""
+        config = self._link.config
+        known = {
+            "host": config.host,
+            "port": config.port,
+            "username": config.username,
+            "control_path": self._link.master.entry.socket,
+            "master_pid": self._link.master.pid,
+            "config": config,
+        }
+        return known.get(name, default)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def __del__(self) -> None:
+        if self._owned and self._dead is None and self._link.master.alive:
+            warnings.warn(
+                f"{self!r} was never closed: call close() and await wait_closed()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    async def _line(self, command: Command, env: Mapping[str, str] | None, cwd: str | None) -> str:
+        self._alive()
+        given: object = command
+        if isinstance(given, bytes | bytearray) or not isinstance(given, Sequence):
+            raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
+        return await self._link.line(command, env, cwd)
+
+    async def _execute(self, request: Request) -> int:
+        self._alive()
+        return await self._link.execute(request, self._running)
+
+    def _alive(self) -> None:
+        if self._dead is not None:
+            raise ConnectionReleased(
+                f"the connection to {self._link.config.address} cannot be used any more: "
+                f"{self._dead}. Borrow another one with get_connection()"
+            )
+
+    def _die(self, why: str) -> None:
+        if self._dead is None:
+            self._dead = why
+
+    async def _release(self) -> None:
+        """The end of a borrow: dead from here on, and nothing of it keeps running."""
+        self._die("it was given back to the pool")
+        if self._running:
+            error = ConnectionReleased(
+                f"the connection to {self._link.config.address} was given back to the pool "
+                "while this command ran on it"
+            )
+            await self._link.end(list(self._running), error)
+
+
+def _text(command: Command) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _decode(chunks: list[bytes], encoding: str | None, errors: str) -> str | bytes:
+    data = b"".join(chunks)
+    return data if encoding is None else data.decode(encoding, errors)

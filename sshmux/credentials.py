@@ -1,0 +1,160 @@
+"""Passwords, kept in the system keyring, or in memory where there is none.
+
+A keyring call may ask a person to unlock it, talk to a dead D-Bus or simply hang. So every call
+runs in a daemon thread of its own, with a deadline, and never on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from .clock import now
+from .errors import ConfigError
+from .openssh.processes import in_daemon_thread
+
+log = logging.getLogger("sshmux.credentials")
+
+T = TypeVar("T")
+
+DEADLINE = 10.0  # seconds for one keyring call; unlocking by hand may need them
+_AVOID = 60.0  # seconds without keyring calls after one failed, or found nothing
+
+
+class Credentials:
+    """The passwords of one manager.
+
+    Parameters:
+        service: the name under which a keyring application shows the entries.
+        deadline: seconds for one call of the keyring.
+    """
+
+    def __init__(self, service: str = "sshmux", deadline: float = DEADLINE) -> None:
+        self._service = service
+        self._deadline = deadline
+        self._memory: dict[str, str] = {}
+        self._absent: dict[str, float] = {}
+        self._avoid_until = 0.0
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return f"<Credentials service={self._service!r}>"
+
+    def set(self, name: str, password: str) -> None:
+        """Stores a password, replacing an older one. Blocks for at most the deadline.
+
+        Raises `ConfigError` for one that no prompt could take.
+        """
+        if not isinstance(password, str) or not password:
+            raise ConfigError("the password is empty: use delete_password() to remove one")
+        if "\n" in password or "\r" in password or "\0" in password:
+            raise ConfigError("the password has a line break or NUL in it: no prompt takes that")
+        self._absent.pop(name, None)
+        # Read back: the null backend takes everything and keeps nothing.
+        if self._call(lambda: _store(self._service, name, password)):
+            self._memory.pop(name, None)
+        else:
+            self._memory[name] = password
+
+    def get(self, name: str) -> str | None:
+        """The password, or None. Blocks for at most the deadline."""
+        if name in self._memory:
+            return self._memory[name]
+        return self._call(lambda: _fetch(self._service, name))
+
+    def delete(self, name: str) -> None:
+        """Forgets a password; one that does not exist is no error."""
+        self._memory.pop(name, None)
+        self._call(lambda: _remove(self._service, name))
+
+    async def lookup(self, name: str) -> str | None:
+        """`get` without blocking the event loop, for a log-in.
+
+        That there is none is remembered for a minute: a log-in with a key should not wait for
+        a keyring each time.
+        """
+        if name in self._memory:
+            return self._memory[name]
+        if self._absent.get(name, 0.0) > now() or self._avoiding:
+            return None
+        found = await self._await(lambda: _fetch(self._service, name))
+        if found is None:
+            self._absent[name] = now() + _AVOID
+        return found
+
+    @property
+    def _avoiding(self) -> bool:
+        return self._avoid_until > now()
+
+    def _call(self, function: Callable[[], T | None]) -> T | None:
+        if self._avoiding:
+            return None
+        try:
+            return _in_thread(function).result(self._deadline)
+        except Exception as error:
+            self._unavailable(error, wanted=True)
+            return None
+
+    async def _await(self, function: Callable[[], T | None]) -> T | None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await asyncio.wrap_future(_in_thread(function))
+        except Exception as error:
+            # A missing keyring says that no password was stored; a locked one may hold it.
+            self._unavailable(error, wanted=type(error).__name__ != "NoKeyringError")
+            return None
+
+    def _unavailable(self, error: BaseException, *, wanted: bool) -> None:
+        self._avoid_until = now() + _AVOID
+        if self._warned or not wanted:
+            return
+        self._warned = True
+        what = "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
+        log.warning(
+            "the system keyring cannot be used (%s): passwords are kept in memory only, and "
+            "forgotten when this program ends. See `keyring diagnose`.",
+            what,
+        )
+
+
+def _in_thread(function: Callable[[], T]) -> concurrent.futures.Future[T]:
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def work() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    in_daemon_thread(work)
+    return future
+
+
+# The import of keyring looks for backends, which takes 50 ms and more: in the thread, too.
+
+
+def _store(service: str, name: str, password: str) -> bool:
+    import keyring
+
+    keyring.set_password(service, name, password)
+    return keyring.get_password(service, name) == password
+
+
+def _fetch(service: str, name: str) -> str | None:
+    import keyring
+
+    return keyring.get_password(service, name)
+
+
+def _remove(service: str, name: str) -> None:
+    import keyring
+    import keyring.errors
+
+    if keyring.get_password(service, name) is None:
+        return
+    keyring.delete_password(service, name)

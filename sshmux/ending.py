@@ -1,0 +1,58 @@
+"""Ending commands over there: through one session at a time, many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from .errors import Error
+from .execution import Execution
+from .openssh import remote
+
+_DEADLINE = 4.0  # seconds for one round: SIGTERM, 2 s of patience, SIGKILL
+
+Control = Callable[[str, float], Awaitable[int]]
+
+
+class Ender:
+    """Ends process groups over there. Groups that come while a round runs share the next one.
+
+    Only one place of the server's MaxSessions is kept for this, and fifty commands may run out
+    of time together.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._next: dict[int, asyncio.Future[bool]] = {}
+        self._working: asyncio.Task[None] | None = None
+
+    async def end(self, pid: int, execution: Execution) -> bool:
+        """Ends the group of `pid`. True once it is known to be gone, or its session is over."""
+        loop = asyncio.get_running_loop()
+        gone = self._next.setdefault(pid, loop.create_future())
+        if self._working is None or self._working.done():
+            self._working = asyncio.ensure_future(self._work())
+        over = asyncio.ensure_future(execution.wait())
+        try:
+            await asyncio.wait((gone, over), return_when=asyncio.FIRST_COMPLETED)
+            return execution.over or (gone.done() and gone.result())
+        finally:
+            over.cancel()
+
+    async def idle(self) -> None:
+        """Waits until no round is under way."""
+        if self._working is not None:
+            await asyncio.wait((self._working,))
+
+    async def _work(self) -> None:
+        while self._next:
+            batch, self._next = self._next, {}
+            gone = False
+            try:
+                gone = await self._control(remote.end_groups(batch), _DEADLINE) == 0
+            except (Error, TimeoutError, OSError):
+                pass
+            finally:
+                for future in batch.values():
+                    if not future.done():
+                        future.set_result(gone)

@@ -1,0 +1,200 @@
+"""The exceptions of sshmux.
+
+Names follow asyncssh where the meaning is the same, so that `except asyncssh.PermissionDenied`
+becomes `except sshmux.PermissionDenied` and nothing else changes::
+
+Error
+    ├── ConfigError (ValueError)                bad input, an unknown cluster
+    ├── ControlDirError (OSError)               the control directory cannot be used
+    ├── ManagerClosed (RuntimeError)            used after stop()
+    ├── TimeoutError (asyncio.TimeoutError)
+    │   ├── AcquireTimeout                      no connection became free in time
+    │   ├── ConnectTimeout                      (also a DisconnectError) the log-in took too long
+    │   └── ProcessTimeout                      (also a ProcessError) the command took too long
+    ├── DisconnectError                         no connection, or no longer
+    │   ├── HostNotFound (OSError)              the name does not resolve
+    │   ├── HostUnreachable (OSError)           no route, network down
+    │   ├── ConnectionRefused (ConnectionRefusedError)
+    │   ├── ServerHungUp                        closed before log-in: overload, MaxStartups, a ban
+    │   ├── KeyExchangeFailed                   no algorithm in common
+    │   ├── PermissionDenied                    the log-in was refused
+    │   ├── HostKeyNotVerifiable
+    │   │   ├── HostKeyUnknown
+    │   │   └── HostKeyChanged
+    │   └── ConnectionLost                      an established connection went away
+    ├── ChannelOpenError                        no session on a living connection
+    │   ├── SessionRefused                      the server's MaxSessions
+    │   └── ConnectionReleased                  used after its block, or after close()
+    └── ProcessError                            check=True, and the command failed
+
+`asyncio.TimeoutError` is the builtin `TimeoutError` since Python 3.11, itself an `OSError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Mapping
+
+__all__ = [
+    "AcquireTimeout",
+    "ChannelOpenError",
+    "ConfigError",
+    "ConnectTimeout",
+    "ConnectionLost",
+    "ConnectionRefused",
+    "ConnectionReleased",
+    "ControlDirError",
+    "DisconnectError",
+    "Error",
+    "HostKeyChanged",
+    "HostKeyNotVerifiable",
+    "HostKeyUnknown",
+    "HostNotFound",
+    "HostUnreachable",
+    "KeyExchangeFailed",
+    "ManagerClosed",
+    "PermissionDenied",
+    "ProcessError",
+    "ProcessTimeout",
+    "ServerHungUp",
+    "SessionRefused",
+    "TimeoutError",
+]
+
+
+class Error(Exception):
+    """The base of every exception that sshmux raises on purpose."""
+
+    #: Worth another try by itself: trouble that passes (a restarting server, a busy network).
+    transient: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The message, under asyncssh's name for it."""
+        return str(self)
+
+
+class ConfigError(Error, ValueError):
+    """Input that cannot be used, refused before anything was started."""
+
+
+class ControlDirError(Error, OSError):
+    """The directory of the control sockets is missing, unsafe, too long or unfit for sockets."""
+
+
+class ManagerClosed(Error, RuntimeError):
+    """The manager was stopped; start a new one."""
+
+
+class TimeoutError(Error, asyncio.TimeoutError):  # asyncssh's own name for it
+    """Something took longer than its deadline."""
+
+
+class AcquireTimeout(TimeoutError):
+    """No pooled connection became free within `acquire_timeout`."""
+
+
+class DisconnectError(Error):
+    """A connection could not be made, or is gone."""
+
+    #: What ssh itself wrote, for a log or a bug report.
+    stderr: str = ""
+
+
+class ConnectTimeout(DisconnectError, TimeoutError):
+    """The log-in (name, connect, key exchange, authentication) took longer than `timeout`."""
+
+    transient = True
+
+
+class HostNotFound(DisconnectError, OSError):
+    """The host name does not resolve."""
+
+
+class HostUnreachable(DisconnectError, OSError):
+    """No route to the host, or the network is down."""
+
+    transient = True
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.errno = errno.EHOSTUNREACH
+
+
+class ConnectionRefused(DisconnectError, ConnectionRefusedError):
+    """The host answered that nothing listens on that port."""
+
+    transient = True
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.errno = errno.ECONNREFUSED
+
+
+class ServerHungUp(DisconnectError):
+    """The server closed the connection before the log-in was done."""
+
+    transient = True
+
+
+class KeyExchangeFailed(DisconnectError):
+    """Client and server have no algorithm in common."""
+
+
+class PermissionDenied(DisconnectError):
+    """The server refused the log-in. It is not tried again without being asked for."""
+
+
+class HostKeyNotVerifiable(DisconnectError):
+    """The server's host key could not be verified."""
+
+
+class HostKeyUnknown(HostKeyNotVerifiable):
+    """No key of this host is on record, and strict checking is on."""
+
+
+class HostKeyChanged(HostKeyNotVerifiable):
+    """The server shows another key than the one on record."""
+
+
+class ConnectionLost(DisconnectError):
+    """An established connection went away.
+
+    `started` says what is known of the command: False means that it never reached the server;
+    None that it may or may not have run; True that it had begun.
+    """
+
+    started: bool | None = None
+
+
+class ChannelOpenError(Error):
+    """The connection lives, but no session could be opened on it."""
+
+
+class SessionRefused(ChannelOpenError):
+    """The server refused another session on this connection (MaxSessions). Nothing was run."""
+
+
+class ConnectionReleased(ChannelOpenError):
+    """The connection was given back to the pool, or closed: borrow another one."""
+
+
+class ProcessError(Error):
+    """A remote command failed and `check=True` was given. The attributes are asyncssh's."""
+
+    env: Mapping[str, str] | None = None
+    command: str | None = None
+    subsystem: str | None = None
+    exit_status: int | None = None
+    exit_signal: tuple[str, bool, str, str] | None = None
+    returncode: int | None = None
+    stdout: str | bytes = ""
+    stderr: str | bytes = ""
+
+
+class ProcessTimeout(ProcessError, TimeoutError):
+    """A remote command ran longer than `timeout`, and was ended with all its process group.
+
+    `stdout` and `stderr` hold what it had written by then.
+    """

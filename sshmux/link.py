@@ -1,0 +1,307 @@
+"""A link: one master, its session places, and what is learned about the other side.
+
+Connections are faces of a link: one for each borrower. The link runs their commands, sees to it
+that what they give up is ended over there too, and tells a lost link from a failed command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from .config import ConnectionConfig
+from .ending import Ender
+from .errors import ConnectionLost, ConnectionReleased, Error, SessionRefused
+from .execution import Execution, Request
+from .openssh import remote
+from .openssh.diagnostics import session_failure
+from .openssh.engines import ssh as engine
+from .openssh.master import Master
+from .openssh.prompts import sanitise
+from .openssh.remote import Preamble, Shell
+from .openssh.resolve import Resolved, resolve
+from .sessions import SessionGate
+
+log = logging.getLogger("sshmux.link")
+
+_PING_DEADLINE = 2.0  # seconds for the master to say whether a 255 was a lost link
+_START_DEADLINE = 2.0  # seconds for a command that is given up to announce itself
+_LEAVE_DEADLINE = 1.0  # seconds for the client to leave after its command
+
+
+@dataclass
+class Knowledge:
+    """What is known of a cluster; shared by its links, and learned from use."""
+
+    shell: Shell = "unknown"
+    max_sessions: int = 10
+    resolving: asyncio.Task[Resolved] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, config: ConnectionConfig) -> Knowledge:
+        """What the config says to begin with."""
+        shell: Shell = "unknown" if config.remote_shell == "auto" else config.remote_shell
+        return cls(shell, config.max_sessions)
+
+    def resolve(self, config: ConnectionConfig) -> asyncio.Task[Resolved]:
+        """`ssh -G`, once; started beside the first log-in, so that nobody waits for it."""
+        task = self.resolving
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self.resolving = asyncio.ensure_future(resolve(config))
+        return task
+
+    async def resolved(self, config: ConnectionConfig) -> Resolved:
+        """What `ssh -G` says, waited for."""
+        return await asyncio.shield(self.resolve(config))
+
+    def forget(self) -> None:
+        """Stops a `ssh -G` that nobody needs any more."""
+        if self.resolving is not None and not self.resolving.done():
+            self.resolving.cancel()
+
+
+class Link:
+    """One master in use. `broken` says why it should not be used again, if so."""
+
+    def __init__(self, master: Master, knowledge: Knowledge) -> None:
+        self.master = master
+        self.gate = SessionGate(knowledge.max_sessions)
+        self.broken: str | None = None
+        self.executions: set[Execution] = set()
+        self._knowledge = knowledge
+        self._ender = Ender(self.control)
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = self.broken or ("usable" if self.usable else "gone")
+        return f"<Link {self.master.entry.name} {self.gate!r} {state}>"
+
+    @property
+    def config(self) -> ConnectionConfig:
+        """Where it leads."""
+        return self.master.config
+
+    @property
+    def usable(self) -> bool:
+        """Whether a session may be opened, as far as can be known without asking anybody."""
+        return self.broken is None and self._closing is None and self.master.usable
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closing, or its master is gone."""
+        return self._closing is not None or not self.master.alive
+
+    async def line(
+        self, command: str | Sequence[str], env: Mapping[str, str] | None, cwd: str | None
+    ) -> str:
+        """The line for the login shell; learns which shell that is, where it matters."""
+        if self._knowledge.shell == "unknown" and remote.needs_shell(command, env):
+            await self.execute(Request("true"), set())
+        shell = self._knowledge.shell
+        return remote.command_line(command, shell=shell, env=env, cwd=cwd)
+
+    async def execute(self, request: Request, running: set[Execution]) -> int:
+        """Runs a request to its end and returns its exit status.
+
+        Cancelling ends the remote command first. `running` holds the execution meanwhile.
+
+        Raises:
+            ConnectionLost: the master or the link went away.
+            SessionRefused: the server takes no session although none of ours is open.
+        """
+        while True:
+            await self.gate.enter()
+            try:
+                execution = await self._attempt(request, running)
+                if not await self._refused(execution):
+                    return await self._judge(execution)
+                if not self.gate.refused():
+                    raise SessionRefused(
+                        f"{self.config.address} refuses a session although none is open: its "
+                        "MaxSessions is 0, or earlier commands still hold their places there"
+                    )
+                self._knowledge.max_sessions = self.gate.max_sessions
+                log.info("%s: the server takes %d sessions", self, self.gate.max_sessions)
+            finally:
+                self.gate.leave()
+
+    async def control(self, line: str, timeout: float) -> int:
+        """Runs a line of our own in the place that is kept for that.
+
+        Raises `TimeoutError`, and `ConnectionLost` when the master is known to be gone.
+        """
+        async with asyncio.timeout(timeout), self.gate.control:
+            if not self.master.alive:
+                raise ConnectionLost(f"the connection to {self.config.address} is gone")
+            execution = Execution(Request(line), Preamble("none"), self._open)
+            try:
+                await execution.wait()
+            except BaseException:
+                await _finish(execution.end_client())
+                raise
+            assert execution.status is not None  # noqa: S101 - it is over
+            return execution.status
+
+    async def check(self, timeout: float) -> None:
+        """A health check: `ssh -O check`, then `true`. Raises an `Error` or `TimeoutError`."""
+        await self.master.check(timeout)
+        status = await self.control("true", timeout)
+        if status != 0:
+            raise ConnectionLost(f"`true` over there ended with {status}")
+
+    async def end(self, executions: Sequence[Execution], error: Exception) -> None:
+        """Ends executions that belong to somebody else; whoever awaits them gets `error`."""
+        for execution in executions:
+            execution.aborted = error
+        await asyncio.gather(*(self._end(execution) for execution in executions))
+
+    async def close(
+        self, *, drain: float = 0, error: Exception | None = None, leave: bool = False
+    ) -> None:
+        """Ends the commands (after up to `drain` seconds) and the master. Never raises.
+
+        With `leave` the master lives on, for whoever adopts it.
+        """
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(drain, error, leave))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, drain: float, error: Exception | None, leave: bool) -> None:
+        error = error or ConnectionReleased(f"the connection to {self.config.address} was closed")
+        self.gate.close(error)
+        try:
+            if self.executions and drain > 0:
+                await asyncio.wait(
+                    [asyncio.ensure_future(e.wait()) for e in self.executions], timeout=drain
+                )
+            if self.executions:
+                await self.end(list(self.executions), error)
+            await self._ender.idle()
+        finally:
+            if leave and self.broken is None and self.master.usable:
+                self.master.leave()
+            else:
+                # Sessions of others (an operator's own ssh -S) get their time as well.
+                await self.master.stop(drain if self.broken is None else 0)
+
+    async def _attempt(self, request: Request, running: set[Execution]) -> Execution:
+        if self._closing is not None:
+            raise ConnectionReleased(f"the connection to {self.config.address} was closed")
+        options = await self._session_options()
+        if not self.master.alive:
+            raise self._lost("the master is gone", False)
+        preamble = Preamble(self._knowledge.shell)
+        execution = Execution(request, preamble, partial(self._open, **options))
+        self.executions.add(execution)
+        running.add(execution)
+        try:
+            await execution.wait()
+        except BaseException:
+            # A closing link ends its executions itself.
+            await _finish(self._end(execution))
+            raise
+        finally:
+            self.executions.discard(execution)
+            running.discard(execution)
+        if self._knowledge.shell == "unknown":
+            self._knowledge.shell = preamble.shell
+        return execution
+
+    async def _session_options(self) -> dict[str, Any]:
+        """What the person's config asks for each session, since `-F none` does not read it."""
+        task = self._knowledge.resolve(self.config)
+        if not task.done():
+            await asyncio.wait((task,))
+        if task.cancelled() or task.exception() is not None:
+            return {}
+        resolved = task.result()
+        return {"forward_agent": resolved.forward_agent, "send_env": resolved.send_env}
+
+    def _open(
+        self, line: str, stdin: int, stdout: int, stderr: int, **options: Any
+    ) -> engine.Session:
+        return engine.open_session(
+            self.master, line, stdin=stdin, stdout=stdout, stderr=stderr, **options
+        )
+
+    async def _refused(self, execution: Execution) -> bool:
+        if execution.status != 255 or execution.preamble.pid is not None:
+            return False
+        text = execution.early_stderr.decode("utf-8", "replace")
+        return session_failure(text) == "refused"
+
+    async def _judge(self, execution: Execution) -> int:
+        """What a client's exit status means, once the session is over."""
+        status = execution.status
+        assert status is not None  # noqa: S101 - it is over
+        if execution.aborted is not None:
+            raise execution.aborted
+        if 0 <= status != 255:
+            return status
+        started = execution.preamble.pid is not None
+        if status < 0:
+            raise self._lost(f"its ssh client was killed by signal {-status}", started or None)
+        text = execution.early_stderr.decode("utf-8", "replace")
+        if not started and session_failure(text) == "unreachable":
+            self._break("its control socket cannot be reached")
+            raise self._lost(sanitise(text.splitlines()[0]), False)
+        if not await self.master.ping(_PING_DEADLINE):
+            self._break("the master is gone")
+            raise self._lost("the link went down", started or None)
+        return status
+
+    def _lost(self, why: str, started: bool | None) -> ConnectionLost:
+        what = {
+            False: "The command was not started",
+            True: "The command had started, and may or may not have finished",
+            None: "The command may or may not have run",
+        }[started]
+        error = ConnectionLost(f"Connection to {self.config.address} lost: {why}. {what}.")
+        error.started = started
+        return error
+
+    def _break(self, why: str) -> None:
+        if self.broken is None:
+            self.broken = why
+            log.debug("%s", self)
+
+    async def _end(self, execution: Execution) -> None:
+        """Ends a command over there, then its client. Never raises, always ends."""
+        if execution.over:
+            return
+        confirmed = False
+        with contextlib.suppress(Error, TimeoutError, OSError):
+            confirmed = await self._end_remote(execution)
+        if confirmed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LEAVE_DEADLINE):
+                    await execution.wait()
+        elif self.master.alive and self._knowledge.shell != "none":
+            # Its place over there may still be taken, and nobody can say by what.
+            self._break("a command that was given up could not be ended")
+            log.warning("%s: a command may still run on %s", self, self.config.address)
+        await execution.end_client()
+
+    async def _end_remote(self, execution: Execution) -> bool:
+        """Whether the remote process group is known to be gone."""
+        if execution.preamble.shell == "none" or not self.master.alive:
+            return False
+        async with asyncio.timeout(_START_DEADLINE):
+            await execution.announced()
+        pid = execution.preamble.pid
+        if execution.over or pid is None:
+            return execution.over
+        return await self._ender.end(pid, execution)
+
+
+async def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs to the end, whatever cancellations reach the caller meanwhile."""
+    task = asyncio.ensure_future(coroutine)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)

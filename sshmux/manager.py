@@ -1,0 +1,471 @@
+"""ConnectionManager: the API that people know."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds, field_names
+from .connection import Connection
+from .credentials import Credentials
+from .dialler import Dialler
+from .errors import ConfigError, Error, ManagerClosed
+from .link import Link
+from .openssh.controldir import ControlDir, own_identity
+from .openssh.guardian import Guardian
+from .openssh.sweep import sweep
+from .pool.borrow import Borrow
+from .pool.events import Events, Subscriber
+from .pool.health import check_pools
+from .pool.pool import Pool
+from .tasks import TaskGroup
+
+log = logging.getLogger("sshmux.manager")
+
+_ENGINES = ("ssh",)
+_TEST_DEADLINE = 30.0  # seconds for the command of test_connection
+
+
+@dataclass
+class _Cluster:
+    """What is registered under one id; the rest is made when it is first used in a loop."""
+
+    id: Hashable
+    config: ConnectionConfig
+    pool: Pool | None = None
+
+
+class ConnectionManager:
+    """A pool of ControlMasters for each registered cluster.
+
+    Use it as `async with ConnectionManager() as manager`, or call `start()` and `stop()`. Without
+    `start()` it works too, but without its background care: no health checks, no closing of idle
+    or old connections, no sweep. It belongs to the event loop it is used in and to no thread
+    but that loop's; the password methods, which block, may be called from anywhere.
+
+    Parameters:
+        pool_size: the most masters per cluster.
+        engine: how sessions are opened: "ssh" runs `ssh -S`.
+        sessions_per_connection: how many tasks may borrow one master at once.
+        persist: seconds that masters outlive `stop()`, to be adopted by the next manager with
+            the same target, options and `persist`; 0 closes them.
+        max_age, max_idle, health_interval, max_health_failures, acquire_timeout: see `PoolConfig`.
+        prompter: not there yet; None.
+        control_dir: where the control sockets are. Default: `$SSHMUX_DIR`, else
+            `$XDG_RUNTIME_DIR/sshmux`, else a private directory below the temporary one.
+        keyring_service: the name of our entries in the system keyring.
+        more: any other field of `PoolConfig`.
+
+    Raises `ConfigError` (a `ValueError`) for values that make no sense.
+    """
+
+    def __init__(
+        self,
+        pool_size: int = 5,
+        *,
+        engine: str = "ssh",
+        sessions_per_connection: int = 1,
+        persist: int = 0,
+        max_age: float = 3600,
+        max_idle: float = 300,
+        health_interval: float = 60,
+        max_health_failures: int = 3,
+        acquire_timeout: float | None = None,
+        prompter: None = None,
+        control_dir: str | Path | None = None,
+        keyring_service: str = "sshmux",
+        **more: Any,
+    ) -> None:
+        self._stopped = False
+        self._started = False
+        self._clusters: dict[Hashable, _Cluster] = {}
+        if engine not in _ENGINES:
+            raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, _ENGINES))}")
+        if prompter is not None:
+            raise ConfigError("prompter= is not there yet: store a password with set_password()")
+        _reject_unknown(more, field_names(PoolConfig), "ConnectionManager")
+        self.config = PoolConfig(
+            pool_size=pool_size,
+            sessions_per_connection=sessions_per_connection,
+            persist=persist,
+            max_age=max_age,
+            max_idle=max_idle,
+            health_interval=health_interval,
+            max_health_failures=max_health_failures,
+            acquire_timeout=acquire_timeout,
+            **more,
+        )
+        self.control_dir = ControlDir(control_dir)
+        self._credentials = Credentials(keyring_service)
+        self._events = Events()
+        self._own: set[Link] = set()
+        self._endings = TaskGroup()
+        self._care: asyncio.Task[None] | None = None
+        self._guardian: Guardian | None = None
+        self._own_slots = 0
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "started" if self._started else "not started"
+        return (
+            f"<ConnectionManager {state}, {len(self._clusters)} clusters, {self.control_dir.path}>"
+        )
+
+    # Life
+
+    async def start(self) -> None:
+        """Sweeps what dead managers left in the control directory, and starts background care.
+
+        Raises `ControlDirError` when that directory cannot be used.
+        """
+        if self._started:
+            return
+        self._stopped = False
+        self.control_dir.open()
+        removed = await sweep(self.control_dir)
+        if removed:
+            log.info("swept %d connections that dead managers left", removed)
+        self._started = True
+        for cluster in self._clusters.values():
+            if cluster.pool is not None:
+                cluster.pool.care = True
+        # The task must not keep a forgotten manager alive.
+        self._care = asyncio.create_task(_care(weakref.ref(self), self.config.health_interval))
+
+    async def stop(self) -> None:
+        """Closes everything: running commands get `drain_timeout` seconds, then are ended.
+
+        Afterwards no process, socket, task or record of this manager is left, except masters that
+        `persist` lets live on. Using the manager then raises `ManagerClosed`, until `start()`.
+        """
+        self._stopped = True
+        self._started = False
+        ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(ending)
+
+    async def _end(self) -> None:
+        if self._care is not None:
+            self._care.cancel()
+            await asyncio.wait((self._care,))
+            self._care = None
+        pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
+        for cluster in self._clusters.values():
+            cluster.pool = None
+        drain = self.config.drain_timeout
+        await asyncio.gather(
+            *(
+                pool.close(_stopped, drain=drain, leave=self.config.persist > 0)
+                for pool in pools
+                if _in_this_loop(pool)
+            ),
+            *(link.close(drain=drain, error=_stopped()) for link in tuple(self._own)),
+        )
+        self._own.clear()
+        await self._endings.wait()
+        if self._guardian is not None:
+            await self._guardian.close()
+            self._guardian = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def __del__(self) -> None:
+        pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
+        if self._stopped or not (pools or self._started):
+            return
+        warnings.warn(
+            f"{self!r} was never stopped: call `await manager.stop()`, or use `async with`. Its "
+            f"masters leave by themselves after {self.config.grace} s",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
+        for pool in pools:
+            pool.abandon()
+        for link in self._own:
+            link.master.abandon()
+        if self._guardian is not None:
+            self._guardian.abandon()
+
+    # Clusters
+
+    def register_cluster(
+        self,
+        cluster_id: Hashable,
+        host: str | None = None,
+        port: int = 22,
+        username: str | None = None,
+        key_file: str | Path | None = None,
+        use_agent: bool = True,
+        known_hosts_file: str | Path | None = None,
+        strict_host_key_checking: StrictHostKeyChecking = True,
+        *,
+        config: ConnectionConfig | None = None,
+        timeout: float = 30,
+        keepalive_interval: float = 60,
+        **more: Any,
+    ) -> None:
+        """Registers a cluster, or replaces it (its connections are closed if anything changed).
+
+        Parameters:
+            cluster_id: anything hashable: a number from a database, a name.
+            config: a `ConnectionConfig` instead of `host` and everything else.
+            others: the fields of `ConnectionConfig`.
+
+        Raises `ConfigError` (a `ValueError`) before anything is started: for names that ssh could
+        misread, a missing key file, a port or time out of range.
+        """
+        hash(cluster_id)
+        if config is None:
+            if host is None:
+                raise ConfigError("register_cluster needs host= or config=")
+            _reject_unknown(more, field_names(ConnectionConfig), "register_cluster")
+            config = ConnectionConfig(
+                host,
+                port,
+                username,
+                Path(key_file) if key_file is not None else None,
+                use_agent,
+                timeout,
+                keepalive_interval,
+                Path(known_hosts_file) if known_hosts_file is not None else None,
+                strict_host_key_checking,
+                **more,
+            )
+        elif host is not None or more:
+            raise ConfigError("register_cluster: give config=, or host and the rest, not both")
+        config.check_files()
+        known = self._clusters.get(cluster_id)
+        if known is not None and known.config == config:
+            if known.pool is not None:
+                known.pool.dialler.reset()
+            return
+        self._clusters[cluster_id] = _Cluster(cluster_id, config)
+        if known is not None:
+            self._discard(known)
+
+    def unregister_cluster(self, cluster_id: Hashable) -> Awaitable[None]:
+        """Forgets a cluster at once, and closes its connections in the background.
+
+        Await the result to wait for that. Raises `ConfigError` when it is not registered.
+        """
+        cluster = self._cluster(cluster_id)
+        del self._clusters[cluster_id]
+        return self._discard(cluster)
+
+    def _discard(self, cluster: _Cluster) -> Awaitable[None]:
+        pool, cluster.pool = cluster.pool, None
+        if pool is None:
+            return _Done()
+        if not _in_this_loop(pool):
+            pool.abandon()
+            return _Done()
+        address = cluster.config.address
+        return self._endings.start(
+            pool.close(
+                lambda: ConfigError(f"{address} was unregistered, or registered anew"),
+                drain=self.config.drain_timeout,
+                leave=False,
+            )
+        )
+
+    def _cluster(self, cluster_id: Hashable) -> _Cluster:
+        try:
+            return self._clusters[cluster_id]
+        except KeyError:
+            raise ConfigError(
+                f"Cluster {cluster_id!r} not registered: call register_cluster() first"
+            ) from None
+
+    def _pool(self, cluster_id: Hashable) -> Pool:
+        """The cluster's pool in this loop, made when it is first needed."""
+        if self._stopped:
+            raise _stopped()
+        cluster = self._cluster(cluster_id)
+        if cluster.pool is not None and not _in_this_loop(cluster.pool):
+            cluster.pool.abandon()  # its loop has ended, and with it everything in the pool
+            cluster.pool = None
+        if cluster.pool is None:
+            dialler = Dialler(
+                _label(cluster_id, cluster.config),
+                cluster.config,
+                self.config,
+                self.control_dir,
+                self._credentials,
+                self._before_dial,
+            )
+            cluster.pool = Pool(cluster_id, self.config, dialler, self._events, care=self._started)
+        return cluster.pool
+
+    def _before_dial(self) -> None:
+        if self._guardian is None:
+            self.control_dir.open()
+            self._guardian = Guardian(self.control_dir.path, own_identity())
+
+    # Passwords
+
+    def set_password(self, cluster_id: Hashable, password: str) -> None:
+        """Stores a password in the system keyring (in memory, with a warning, if there is none).
+
+        Blocks while the keyring works, for 10 s at most. A log-in that was refused is tried again
+        with it. Raises `ConfigError` when the cluster is not registered.
+        """
+        cluster = self._cluster(cluster_id)
+        self._credentials.set(cluster.config.address, password)
+        if cluster.pool is not None:
+            cluster.pool.dialler.reset()
+
+    def get_password(self, cluster_id: Hashable) -> str | None:
+        """The stored password, or None. Blocks for 10 s at most."""
+        return self._credentials.get(self._cluster(cluster_id).config.address)
+
+    def delete_password(self, cluster_id: Hashable) -> None:
+        """Forgets the password; that there is none is no error. Blocks for 10 s at most."""
+        self._credentials.delete(self._cluster(cluster_id).config.address)
+
+    # Connections
+
+    def get_connection(self, cluster_id: Hashable, *, timeout: float | None = None) -> Borrow:
+        """Borrows a connection: `async with manager.get_connection(1) as conn`.
+
+        Parameters:
+            timeout: seconds to wait for one, instead of `acquire_timeout`.
+
+        Raises on entering the block:
+            ConfigError: the cluster is not registered, or something about it cannot be used.
+            AcquireTimeout: no connection became free in time.
+            DisconnectError: none could be made (`PermissionDenied`, `HostKeyUnknown`, …).
+            ManagerClosed: the manager was stopped.
+        """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        else:
+            timeout = self.config.acquire_timeout
+        return Borrow(lambda: self._pool(cluster_id), timeout)
+
+    async def connect(self, cluster_id: Hashable) -> Connection:
+        """Opens a connection of the caller's own, outside the pool and its size.
+
+        Close it with `close()` and `wait_closed()`. Being asked for by hand, it is tried even
+        after a log-in that was refused. Raises what `get_connection` raises.
+        """
+        pool = self._pool(cluster_id)
+        pool.dialler.reset()
+        self._own_slots += 1
+        link = await pool.dialler.dial(f"c{self._own_slots}")
+        self._own = {other for other in self._own if not other.closed} | {link}
+        ref = weakref.ref(self)
+        link.master.on_lost(lambda: _own_lost(ref, link))
+        return Connection(link, owned=True)
+
+    async def disconnect(self, cluster_id: Hashable) -> None:
+        """Closes all connections to a cluster, lent and own ones included, with their commands."""
+        cluster = self._cluster(cluster_id)
+        own = [link for link in self._own if link.config == cluster.config]
+        pool = cluster.pool
+        endings = [link.close() for link in own]
+        if pool is not None and _in_this_loop(pool):
+            endings.append(pool.disconnect())
+        await asyncio.gather(*endings)
+
+    async def test_connection(self, cluster_id: Hashable) -> bool:
+        """Whether a command can be run there: True, or False with the reason in the log.
+
+        Raises `ConfigError` when the cluster is not registered.
+        """
+        pool = self._pool(cluster_id)
+        pool.dialler.reset()
+        try:
+            async with self.get_connection(cluster_id) as connection:
+                result = await connection.run("true", timeout=_TEST_DEADLINE)
+        except ManagerClosed:
+            raise
+        except (Error, OSError) as error:
+            log.warning("test of %r failed: %s", cluster_id, error)
+            return False
+        return result.exit_status == 0
+
+    async def get_connection_metrics(self, cluster_id: Hashable) -> dict[str, Any]:
+        """Figures of a cluster's pool; times in seconds.
+
+        `total_connections`, `in_use`, `available`, `avg_age_seconds`, `avg_idle_seconds`; also
+        `pool_size`, `dialling`, `closing`, `waiting`, `borrowers`, `states`, and sums since the
+        registration: `requests`, `requests_waited`, `requests_timed_out`, `requests_failed`,
+        `wait_seconds`, `wait_seconds_avg`, `wait_seconds_max`, `usage_seconds`, `dials`,
+        `dial_failures`, `dial_seconds`, `adopted`, `lost`, `expired`, `unhealthy`,
+        `health_checks`, `health_check_failures`, `leaks`.
+        """
+        return self._pool(cluster_id).metrics()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Calls `subscriber(event)` on each change of a pooled connection's state.
+
+        Returns a function that ends the subscription. See `sshmux.Event`.
+        """
+        return self._events.subscribe(subscriber)
+
+    async def check_health(self) -> None:
+        """One round of health checks now, over all clusters."""
+        await check_pools([c.pool for c in self._clusters.values() if c.pool is not None])
+
+
+async def _care(ref: weakref.ref[ConnectionManager], interval: float) -> None:
+    """Health checks every `interval` seconds, until the manager is stopped or forgotten."""
+    while True:
+        await asyncio.sleep(interval)  # the interval is the event
+        manager = ref()
+        if manager is None:
+            return
+        try:
+            await manager.check_health()
+        except Exception:
+            log.exception("a round of health checks failed")
+        del manager
+
+
+def _own_lost(ref: weakref.ref[ConnectionManager], link: Link) -> None:
+    manager = ref()
+    if manager is not None:
+        manager._own.discard(link)
+        manager._endings.start(link.close())
+
+
+def _stopped() -> ManagerClosed:
+    return ManagerClosed("the manager was stopped: call start() again, or make a new one")
+
+
+def _in_this_loop(pool: Pool) -> bool:
+    return pool.loop is asyncio.get_running_loop()
+
+
+def _label(cluster_id: Hashable, config: ConnectionConfig) -> str:
+    """A cluster's name for people: a number alone says little in `ls`."""
+    return cluster_id if isinstance(cluster_id, str) else f"{cluster_id}-{config.host}"
+
+
+def _reject_unknown(more: dict[str, Any], known: frozenset[str], where: str) -> None:
+    for name in more:
+        if name not in known:
+            raise ConfigError(f"{where} has no parameter {name!r}: see its documentation")
+
+
+class _Done:
+    """Something to await that is done already."""
+
+    def __await__(self) -> Any:
+        return iter(())

@@ -1,0 +1,1 @@
+"""All knowledge of OpenSSH, and none of pools."""

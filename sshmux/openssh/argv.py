@@ -1,0 +1,151 @@
+"""The command lines of ssh, built purely.
+
+Two rules: exactly one function here can lead to a new connection (`master`), and every other
+carries the *guard*, with which ssh can reach a control socket and nothing else. Without it,
+`ssh -S PATH host cmd` silently makes an ordinary connection whenever multiplexing fails
+(mux.c: muxclient returns -1, ssh.c goes on to connect).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from ..config import ConnectionConfig, OptionValue
+
+# What a person's config may say that would harm a pooled master. The first value wins in ssh,
+# and the command line comes first. (man ssh_config)
+_NEUTRAL = (
+    "ControlMaster=yes",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+    "ClearAllForwardings=yes",
+    "Tunnel=no",
+    "EscapeChar=none",
+)
+_FORK_OPTION_SINCE = (8, 7)  # ForkAfterAuthentication; before that only -f could say so
+_KEEPALIVE_COUNT = 3  # unanswered keepalives before the connection is given up
+
+
+def escape_path(path: os.PathLike[str] | str) -> str:
+    """A path for -S and file options, which expand `%x` tokens: every `%` doubled."""
+    return os.fspath(path).replace("%", "%%")
+
+
+def guard(program: str, path: os.PathLike[str] | str) -> list[str]:
+    """The start of every ssh that must use the control socket `path`, or fail at once (255)."""
+    return [
+        program,
+        *("-F", "none", "-S", escape_path(path)),
+        *("-o", "ControlMaster=no", "-o", "ProxyCommand=false"),
+    ]
+
+
+def session(
+    config: ConnectionConfig,
+    path: os.PathLike[str] | str,
+    command: str,
+    *,
+    forward_agent: bool = False,
+    send_env: Iterable[str] = (),
+) -> list[str]:
+    """`ssh -S PATH`: one command over a living master. `x` stands for the host, never looked up."""
+    argv = [*guard(config.ssh_program, path), "-o", "LogLevel=ERROR", "-T"]
+    if forward_agent:
+        argv.append("-A")
+    names = " ".join(send_env)
+    if names:
+        argv += ["-o", f"SendEnv={names}"]
+    return [*argv, "--", "x", command]
+
+
+def control(program: str, path: os.PathLike[str] | str, operation: str) -> list[str]:
+    """`ssh -O OPERATION`: check, stop or exit, asked of the master alone."""
+    return [*guard(program, path), "-O", operation, "x"]
+
+
+def resolve(config: ConnectionConfig) -> list[str]:
+    """`ssh -G`: what the system's config says of this host. Connects to nothing."""
+    return [config.ssh_program, "-G", *_target(config)]
+
+
+def master(
+    config: ConnectionConfig,
+    path: os.PathLike[str] | str,
+    *,
+    persist: int,
+    version: tuple[int, int],
+    interactive: bool = False,
+) -> list[str]:
+    """`ssh -M -N`: the one command line of sshmux that logs in.
+
+    Parameters:
+        persist: seconds that the master outlives its last client (ControlPersist).
+        version: of the ssh program: an older one stops at options it does not know, and
+            IgnoreUnknown would take the place of the user's own.
+        interactive: there is somebody (the askpass) to answer a prompt.
+    """
+    argv = [config.ssh_program, "-M", "-N", "-T", "-n", "-S", escape_path(path)]
+    for option in _NEUTRAL:
+        argv += ["-o", option]
+    if version >= _FORK_OPTION_SINCE:
+        argv += ["-o", "ForkAfterAuthentication=no"]
+    argv += ["-o", f"ControlPersist={persist}"]
+    argv += ["-o", f"BatchMode={'no' if interactive else 'yes'}"]
+    argv += ["-o", "NumberOfPasswordPrompts=1"]
+    return [*argv, *_target(config)]
+
+
+def _target(config: ConnectionConfig) -> list[str]:
+    """Everything that says where to and as whom: the same for the master and for `ssh -G`."""
+    argv: list[str] = []
+    if config.config_file is not None:
+        argv += ["-F", str(config.config_file)]
+    if config.username is not None:
+        argv += ["-l", config.username]
+    if config.port != 22:
+        argv += ["-p", str(config.port)]
+    for option in _options(config):
+        argv += ["-o", option]
+    return [*argv, "--", config.host]
+
+
+def _options(config: ConnectionConfig) -> list[str]:
+    options = [
+        f"ServerAliveInterval={round(config.keepalive_interval)}",
+        f"ServerAliveCountMax={_KEEPALIVE_COUNT}",
+    ]
+    if config.key_file is not None:
+        options += [f"IdentityFile={_file(config.key_file)}", "IdentitiesOnly=yes"]
+    if not config.use_agent:
+        options.append("IdentityAgent=none")
+    if config.agent_forwarding is not None:
+        options.append(f"ForwardAgent={'yes' if config.agent_forwarding else 'no'}")
+    if config.known_hosts_file is not None:
+        options.append(f"UserKnownHostsFile={_file(config.known_hosts_file)}")
+    options.append(f"StrictHostKeyChecking={_strictness(config)}")
+    return options + _user_options(config.ssh_options)
+
+
+def _file(path: os.PathLike[str]) -> str:
+    return f'"{escape_path(path)}"'
+
+
+def _strictness(config: ConnectionConfig) -> str:
+    """True is never weaker than ssh_config: `yes`, since nobody is asked to confirm a key."""
+    strict = config.strict_host_key_checking
+    if isinstance(strict, bool):
+        return "yes" if strict else "no"
+    return strict
+
+
+def _user_options(options: Mapping[str, OptionValue]) -> list[str]:
+    lines = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            lines.append(f"{name}={'yes' if value else 'no'}")
+        elif isinstance(value, str | int):
+            lines.append(f"{name}={value}")
+        else:
+            lines += [f"{name}={item}" for item in value]
+    return lines

@@ -1,0 +1,238 @@
+"""From what ssh wrote to the error that it means. Pure.
+
+Each diagnosis is one class with its pattern beside its advice; they are tried in order, most
+specific first, on ssh's stderr. The texts are OpenSSH's own (ssh.c, sshconnect.c, kex.c, packet.c),
+the system's (strerror, gai_strerror) on Linux and macOS.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from .. import errors
+from ..config import ConnectionConfig
+from .prompts import sanitise
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a pattern in ssh's stderr means, and what a person can do about it."""
+
+    pattern: re.Pattern[str]
+    error: type[errors.Error]
+    advice: str
+    transient: bool | None = None  # None: as the class says
+
+
+def _d(
+    pattern: str, error: type[errors.Error], advice: str, transient: bool | None = None
+) -> Diagnosis:
+    return Diagnosis(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, advice, transient)
+
+
+DIAGNOSES: tuple[Diagnosis, ...] = (
+    _d(
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key for .* has changed",
+        errors.HostKeyChanged,
+        "The host key is not the one on record. Somebody may be listening in, or the server was "
+        "set up anew. Ask its operators; only when they confirm the new key, run: {forget}",
+    ),
+    _d(
+        r"No .* host key is known for|Host key verification failed|host key .* is not trusted"
+        r"|REVOKED HOST KEY|Host certificate .*(invalid|expired)",
+        errors.HostKeyUnknown,
+        "No trusted key of this host is on record. Compare its fingerprint with what the operators "
+        "publish, by logging in once: {login} (or register the cluster with "
+        "strict_host_key_checking='accept-new' to trust the first key seen)",
+    ),
+    _d(
+        r"UNPROTECTED PRIVATE KEY FILE|bad permissions",
+        errors.PermissionDenied,
+        "The private key was ignored because others can read it: run {chmod}",
+    ),
+    _d(
+        r"Too many authentication failures",
+        errors.PermissionDenied,
+        "The server counted too many keys: name the right one with key_file=, or use_agent=False.",
+    ),
+    _d(
+        r"Permission denied|No more authentication methods|Authentication failed",
+        errors.PermissionDenied,
+        "{denied}",
+    ),
+    _d(
+        r"Temporary failure in name resolution",
+        errors.HostNotFound,
+        "The name server did not answer: check the network.",
+        transient=True,
+    ),
+    _d(
+        r"Could not resolve hostname",
+        errors.HostNotFound,
+        "The name does not resolve: check its spelling, or the Host in ssh_config.",
+    ),
+    _d(
+        r"Connection refused",
+        errors.ConnectionRefused,
+        "Nothing listens there: check host and port, and whether the server is up.",
+    ),
+    _d(
+        r"(connect to host|connect to address).*(timed out)|Connection timed out"
+        r"|Timeout, server .* not responding|banner exchange.*timed out",
+        errors.ConnectTimeout,
+        "Check the network (VPN, firewall), or raise timeout=.",
+    ),
+    _d(
+        r"No route to host|Network is unreachable|Network is down|Host is down"
+        r"|Operation not permitted|Can't assign requested address",
+        errors.HostUnreachable,
+        "Check the network (VPN, firewall) and the address.",
+    ),
+    _d(
+        r"no matching (host key type|cipher|MAC|key exchange method|compression)[^\n]*"
+        r"|Unable to negotiate with|incompatible version|Protocol major versions differ",
+        errors.KeyExchangeFailed,
+        "Client and server have no algorithm in common: see ssh_options (KexAlgorithms, "
+        "HostKeyAlgorithms, …) and man ssh_config.",
+    ),
+    _d(
+        r"Bad configuration option|bad configuration options|unsupported option|Bad (yes/no|number)"
+        r"|keyword .* extra arguments|Can't open user config file|Bad owner or permissions on"
+        r"|command-line line \d+|missing argument",
+        errors.ConfigError,
+        "ssh cannot use its configuration: mend the option that it names.",
+    ),
+    _d(
+        r"path too long for Unix domain socket|ControlPath too long"
+        r"|(cannot bind to path|unix_listener|mux_listener|ControlSocket|muxserver_listen|"
+        r"link mux listener)",
+        errors.ControlDirError,
+        "The control socket could not be made: choose another directory with $SSHMUX_DIR.",
+    ),
+    _d(
+        r"Connection (closed|reset)|Connection to .* closed|kex_exchange_identification"
+        r"|ssh_exchange_identification|Broken pipe|Not allowed at this time|Exceeded MaxStartups",
+        errors.ServerHungUp,
+        "The server closed the connection before the log-in: it may be overloaded (MaxStartups), "
+        "be restarting, or refuse this address for a while.",
+    ),
+)
+
+
+def diagnose(
+    config: ConnectionConfig, status: int, stderr: str, *, asked: str = ""
+) -> errors.Error:
+    """The error for a log-in that ended with `status` and wrote `stderr`.
+
+    Parameters:
+        asked: a prompt that nobody could answer, if one stopped the log-in.
+    """
+    if asked:
+        error: errors.Error = errors.PermissionDenied(
+            f"{config.address} asked {sanitise(asked)!r} and nobody here can answer: "
+            "store a password with set_password(), or use a key or an agent"
+        )
+        return _with_words(error, stderr)
+    for diagnosis in DIAGNOSES:
+        if found := diagnosis.pattern.search(stderr):
+            words = sanitise(_line_of(stderr, found.start()))
+            advice = _fill(diagnosis.advice, config, stderr)
+            error = diagnosis.error(f"Cannot connect to {config.address}: {words}. {advice}")
+            if diagnosis.transient is not None:
+                error.transient = diagnosis.transient
+            return _with_words(error, stderr)
+    words = sanitise(stderr.strip().rpartition("\n")[2]) or f"ssh exited with {status}"
+    return _with_words(
+        errors.DisconnectError(
+            f"Cannot connect to {config.address}: {words}. To see more, run: {_login(config)} -v"
+        ),
+        stderr,
+    )
+
+
+def timed_out(config: ConnectionConfig, stderr: str) -> errors.Error:
+    """The error for a log-in that our own deadline ended."""
+    error = errors.ConnectTimeout(
+        f"Cannot connect to {config.address}: no log-in within {config.timeout:g} s. "
+        f"Check the network, or raise timeout=. To see where it stops, run: {_login(config)} -v"
+    )
+    return _with_words(error, stderr)
+
+
+def session_failure(stderr: str) -> str | None:
+    """Why `ssh -S` got no session: "refused" by the server, "unreachable" socket, or None.
+
+    Only for a client that exited with 255 and whose command never announced itself: the same
+    words could otherwise be the command's own. (mux.c: mux_client_request_session)
+    """
+    if re.search(r"[Ss]ession open refused by peer|Master refused session request", stderr):
+        return "refused"
+    if re.search(
+        r"^(Control socket connect|mux_client_|muxclient|Connection closed by UNKNOWN port"
+        r"|kex_exchange_identification|ssh_exchange_identification|read from master failed)",
+        stderr,
+        re.MULTILINE,
+    ):
+        return "unreachable"
+    return None
+
+
+def _with_words(error: errors.Error, stderr: str) -> errors.Error:
+    if isinstance(error, errors.DisconnectError):
+        error.stderr = sanitise(stderr, 4000)
+    return error
+
+
+def _line_of(text: str, position: int) -> str:
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line = text[start:] if end < 0 else text[start:end]
+    return line.strip().strip("@").strip().rstrip(".")
+
+
+def _login(config: ConnectionConfig) -> str:
+    words = [config.ssh_program]
+    if config.config_file is not None:
+        words += ["-F", str(config.config_file)]
+    if config.known_hosts_file is not None:
+        words += ["-o", f"UserKnownHostsFile={config.known_hosts_file}"]
+    if config.key_file is not None:
+        words += ["-i", str(config.key_file)]
+    if config.port != 22:
+        words += ["-p", str(config.port)]
+    user = f"{config.username}@" if config.username else ""
+    return shlex.join([*words, f"{user}{config.host}"])
+
+
+def _fill(advice: str, config: ConnectionConfig, stderr: str) -> str:
+    return (
+        advice.replace("{login}", _login(config))
+        .replace("{forget}", _forget(config, stderr))
+        .replace("{chmod}", f"chmod 600 {shlex.quote(str(config.key_file or 'KEY'))}")
+        .replace("{denied}", _denied(config))
+    )
+
+
+def _forget(config: ConnectionConfig, stderr: str) -> str:
+    """ssh-keygen -R, for the name under which ssh holds the key, in the file that ssh names."""
+    offending = re.search(r"Offending .* key in (.*):\d+", stderr)
+    named = re.search(r"[Hh]ost key for (\S+) has changed", stderr)
+    host = named.group(1) if named else config.host
+    if not named and config.port != 22:
+        host = f"[{config.host}]:{config.port}"
+    words = ["ssh-keygen", "-R", host]
+    if offending:
+        words += ["-f", offending.group(1)]
+    return shlex.join(words)
+
+
+def _denied(config: ConnectionConfig) -> str:
+    hints = []
+    if config.key_file is not None:
+        hints.append(f"is the public half of {config.key_file} in authorized_keys there")
+    else:
+        hints.append("is a key or a password set up")
+    hints.append("is the user name right")
+    return f"Check: {', and '.join(hints)}? It is not tried again until you ask for it."

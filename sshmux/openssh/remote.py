@@ -1,0 +1,211 @@
+"""What is sent to the login shell over there: quoting, the announcement, the end of a command.
+
+Killing a local session client leaves the remote command running (facts: sessions). So a command
+is sent behind a short *announcement*: the login shell first writes a line with its own process
+id to stderr. sshd starts every session with setsid(), so that id is also the process group's,
+and a second session can end the group. The line is taken out of stderr again by `Preamble`.
+
+The login shell may be a POSIX shell, csh/tcsh or fish. Until it is known, the announcement is made
+by a `sh -c '…'`, which all of them parse alike, and which also tells `$SHELL`; after that,
+a POSIX shell announces itself with a builtin, at no cost.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from ..errors import ConfigError
+
+Shell = Literal["unknown", "posix", "csh", "fish", "none"]
+
+_FAMILIES: dict[str, Shell] = {
+    **dict.fromkeys(
+        ("sh", "bash", "dash", "ash", "busybox", "ksh", "ksh93", "mksh", "oksh", "yash", "zsh"),
+        "posix",
+    ),
+    "csh": "csh",
+    "tcsh": "csh",
+    "fish": "fish",
+}
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
+_PREAMBLE_LIMIT = 256 * 1024  # more noise than this from start-up files: stop looking
+
+
+def shell_family(path: str) -> Shell:
+    """The family of a login shell, from `$SHELL`; "unknown" for one never heard of."""
+    return _FAMILIES.get(path.rpartition("/")[2], "unknown")
+
+
+def quote(word: str, shell: Shell = "posix") -> str:
+    r"""One word, quoted so that a POSIX shell, csh and fish all read it as it is.
+
+    `!` is csh's history and `\` is special inside fish's quotes: both, and the quote itself, go
+    outside the quotes, behind a backslash, where all three agree. Only a newline needs to
+    know the shell: csh wants a backslash before it.
+    """
+    if _SAFE.match(word):
+        return word
+    parts = re.split(r"([\\'!])", word)
+    quoted = "".join(
+        "\\" + part if index % 2 else f"'{part}'" if part else ""
+        for index, part in enumerate(parts)
+    )
+    if shell == "csh":
+        quoted = quoted.replace("\n", "\\\n")
+    return quoted or "''"
+
+
+def needs_shell(command: str | Sequence[str], env: Mapping[str, str] | None) -> bool:
+    """Whether the line cannot be built before the login shell is known."""
+    return bool(env) or (not isinstance(command, str) and any("\n" in word for word in command))
+
+
+def command_line(
+    command: str | Sequence[str],
+    *,
+    shell: Shell = "posix",
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> str:
+    """The line for the login shell: a str as it is, a sequence quoted word by word.
+
+    Raises `ConfigError` for NUL, an empty command, or a bad variable name.
+    """
+    line = command if isinstance(command, str) else _quote_all(command, shell)
+    if not line.strip():
+        raise ConfigError("the command is empty: give a command to run")
+    if cwd is not None:
+        line = f"cd {quote(_dashless(cwd), shell)} || exit 1; {line}"
+    for name, value in (env or {}).items():
+        line = f"{_assignment(name, value, shell)}; {line}"
+    if "\0" in line:
+        raise ConfigError("the command has a NUL character in it: no shell can take that")
+    return line
+
+
+def _quote_all(words: Sequence[str], shell: Shell) -> str:
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(f"command word {word!r}: a sequence holds str only")
+    return " ".join(quote(word, shell) for word in words)
+
+
+def _dashless(path: str) -> str:
+    """`cd -x` would be an option, and `--` is not understood by every shell's cd."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def _assignment(name: str, value: str, shell: Shell) -> str:
+    if not isinstance(name, str) or not _ENV_NAME.match(name):
+        raise ConfigError(f"environment name {name!r}: use letters, digits and '_'")
+    if not isinstance(value, str):
+        raise ConfigError(f"environment value of {name}: use a str")
+    quoted = quote(value, shell)
+    if shell == "csh":
+        return f"setenv {name} {quoted}"
+    if shell == "fish":
+        return f"set -gx {name} {quoted}"
+    return f"export {name}={quoted}"
+
+
+class Preamble:
+    """Takes the announcement out of a session's stderr, as it arrives.
+
+    `pid` is the login shell's process id once it was seen (so: the session was opened and the
+    command started), `shell` its family where the announcement told it.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self.pid: int | None = None
+        self.shell: Shell = shell
+        self._token = f"sshmux-{secrets.token_hex(6)}"
+        self._pattern = re.compile(self._token.encode() + rb" ([0-9]{1,10})(?: ([^\n]*))?\r?\n")
+        self._held = b""
+        self._passed = 0
+        self._open = shell != "none"
+
+    def wrap(self, line: str) -> str:
+        """The line for the login shell, with the announcement in front."""
+        if self.shell == "none":
+            return line
+        if self.shell == "posix":
+            return f"echo {self._token} $$ >&2; {line}"
+        if self.shell == "fish":
+            return f"echo {self._token} $fish_pid >&2; {line}"
+        return f"sh -c 'echo {self._token} $PPID $SHELL >&2'; {line}"
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the session's stderr so far belongs to the caller."""
+        if not self._open:
+            return data
+        data = self._held + data
+        if found := self._pattern.search(data):
+            self._open, self._held = False, b""
+            self._learn(found)
+            return data[: found.start()] + data[found.end() :]
+        keep = self._possible_start(data)
+        self._held, data = data[keep:], data[:keep]
+        self._passed += len(data)
+        if self._passed > _PREAMBLE_LIMIT:
+            self._open = False
+            data, self._held = data + self._held, b""
+        return data
+
+    def flush(self) -> bytes:
+        """The rest, at the end of the stream."""
+        rest, self._held, self._open = self._held, b"", False
+        return rest
+
+    def _learn(self, found: re.Match[bytes]) -> None:
+        pid = int(found.group(1))
+        # 0 and 1 would name our own group over there, or everything: never signal those.
+        self.pid = pid if pid > 1 else None
+        if found.group(2):
+            family = shell_family(found.group(2).decode("utf-8", "replace").strip())
+            if self.shell == "unknown":
+                self.shell = family
+
+    def _possible_start(self, data: bytes) -> int:
+        """Where an announcement may have begun that is not complete yet."""
+        token = self._token.encode()
+        if (at := data.find(token)) >= 0:
+            return at
+        tail = data[-len(token) :]
+        for size in range(len(tail), 0, -1):
+            if token.startswith(tail[-size:]):
+                return len(data) - size
+        return len(data)
+
+
+def end_groups(pids: Iterable[int]) -> str:
+    """A line that ends process groups: SIGTERM, up to 2 s, SIGKILL.
+
+    Plain words and no '!', so that csh and fish pass it on to sh unharmed.
+    """
+    groups = " ".join(f"-{pid}" for pid in pids)
+    return (
+        f"exec sh -c 'exec 2>/dev/null; for g in {groups}; do kill -TERM $g; kill -CONT $g; done; "
+        "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do left=; "
+        f"for g in {groups}; do kill -0 $g && left=1; done; "
+        '[ -z "$left" ] && exit 0; sleep $s || sleep 1; done; '
+        f"for g in {groups}; do kill -KILL $g; done; exit 0'"
+    )
+
+
+def end_siblings() -> str:
+    """A line that ends every other session of the same connection (children of the same sshd).
+
+    For masters whose owner died without telling which groups were its own. Nothing is signalled
+    unless the parent really is a server's process of one connection.
+    """
+    return (
+        "exec sh -c 'exec 2>/dev/null; end() { "
+        "ps -A -o ppid= -o pid= | while read a b; do case $a.$b in "
+        "$PPID.$$) ;; $PPID.*) kill -$1 -$b; kill -CONT -$b ;; esac; done; }; "
+        "case $(ps -o comm= -p $PPID) in *sshd*|*dropbear*) "
+        "end TERM; sleep 0.3 2>/dev/null || sleep 1; end KILL ;; esac'"
+    )

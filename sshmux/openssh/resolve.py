@@ -1,0 +1,63 @@
+"""`ssh -G HOST`: what the system's config makes of a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import ConnectionConfig
+from ..errors import ConfigError
+from . import argv
+from .processes import capture, client_environment
+
+_DEADLINE = 10.0  # seconds; a config with `Match exec` may run programs
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The parts of `ssh -G`'s answer that sshmux acts on."""
+
+    user: str
+    hostname: str
+    port: int
+    host_key_alias: str | None = None
+    send_env: tuple[str, ...] = ()
+    forward_agent: bool = False
+
+    @property
+    def prompt_host(self) -> str:
+        """The name that ssh shows when it asks for this host's password (sshconnect2.c)."""
+        return self.host_key_alias or self.hostname
+
+
+def parse(text: str) -> Resolved:
+    """Reads `ssh -G`'s lines of `keyword value`."""
+    single: dict[str, str] = {}
+    send_env: list[str] = []
+    for line in text.splitlines():
+        keyword, _, value = line.partition(" ")
+        if keyword == "sendenv":
+            send_env += value.split()
+        else:
+            single.setdefault(keyword, value)
+    return Resolved(
+        user=single.get("user", ""),
+        hostname=single.get("hostname", ""),
+        port=int(single.get("port", "22")),
+        host_key_alias=single.get("hostkeyalias"),
+        send_env=tuple(send_env),
+        # `yes`, or the path or $VARIABLE of an agent's socket.
+        forward_agent=single.get("forwardagent", "no") != "no",
+    )
+
+
+async def resolve(config: ConnectionConfig) -> Resolved:
+    """Asks ssh. Raises `ConfigError` with ssh's words when the config is not readable."""
+    result = await capture(
+        argv.resolve(config), timeout=_DEADLINE, env=client_environment(config.use_agent)
+    )
+    if result.status != 0:
+        raise ConfigError(
+            f"ssh cannot use the configuration of {config.address}: "
+            f"{result.stderr.strip() or f'ssh -G exited with {result.status}'}"
+        )
+    return parse(result.stdout)

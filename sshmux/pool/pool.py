@@ -1,0 +1,333 @@
+"""The hands of the pool: what `slots.py` decides is carried out here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from ..clock import now
+from ..config import PoolConfig
+from ..connection import Connection
+from ..dialler import Dialler, again
+from ..errors import AcquireTimeout, ConnectionLost
+from ..link import Link
+from ..tasks import TaskGroup
+from .borrow import Borrow, Waiting
+from .events import Event, Events, State
+from .slots import PooledConnection, Slots
+from .stats import Counters, metrics
+
+log = logging.getLogger("sshmux.pool")
+
+_HOLD_OFF = 5.0  # seconds without new dials after one failed while other connections live
+_TOUCH_EVERY = 1.0  # seconds between two notes in the directory that a connection is in use
+_TIMER_SLACK = 0.005  # seconds, so that a timer finds its deadline passed
+
+Member = PooledConnection[Link]
+
+
+class Pool:
+    """The masters of one cluster.
+
+    Parameters:
+        care: whether the manager's background care is on (timers for age, idleness, leaks).
+    """
+
+    def __init__(
+        self,
+        cluster_id: Hashable,
+        config: PoolConfig,
+        dialler: Dialler,
+        events: Events,
+        *,
+        care: bool,
+    ) -> None:
+        self.cluster_id = cluster_id
+        self.config = config
+        self.dialler = dialler
+        self.slots: Slots[Link] = Slots(config)
+        self.counters = Counters()
+        self.loop = asyncio.get_running_loop()
+        self.care = care
+        self._events = events
+        self._closed: Callable[[], Exception] | None = None
+        self._dials = TaskGroup()
+        self._endings = TaskGroup()
+        self._borrows: set[Borrow] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._leak_timer: asyncio.TimerHandle | None = None
+        self._hold_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.cluster_id!r} {self.slots!r}>"
+
+    # Borrowing
+
+    def take(self) -> Member | None:
+        """A connection that is free now, without waiting."""
+        if self._closed is not None:
+            raise self._closed()
+        self.counters.requests += 1
+        return self.slots.take(now())
+
+    async def wait(self, timeout: float | None) -> Member:
+        """Waits for a connection, first come, first served."""
+        started = now()
+        waiting = Waiting(self.loop)
+        self.slots.waiters.append(waiting)
+        self.dispatch()
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                return await waiting.future
+        except BaseException as error:
+            self._withdraw(waiting)
+            if isinstance(error, TimeoutError) and deadline.expired():
+                self.counters.requests_timed_out += 1
+                raise self._acquire_timeout(timeout) from None
+            self.counters.requests_failed += 1
+            raise
+        finally:
+            self.counters.waited(now() - started)
+
+    def _withdraw(self, waiting: Waiting) -> None:
+        """Undoes a wait that ends without its connection being used."""
+        member = waiting.withdraw()
+        if member is not None:
+            self.give_back(member)
+        elif waiting in self.slots.waiters:
+            self.slots.waiters.remove(waiting)
+
+    def _acquire_timeout(self, timeout: float | None) -> AcquireTimeout:
+        return AcquireTimeout(
+            f"no connection to {self.dialler.config.address} became free within {timeout:g} s "
+            f"({self.slots!r}): raise pool_size= or acquire_timeout=, or hold connections shorter"
+        )
+
+    def borrowed(self, borrow: Borrow) -> None:
+        """A borrow begins."""
+        self._borrows.add(borrow)
+        if self.care and self.config.leak_threshold is not None and self._leak_timer is None:
+            self._leak_timer = self.loop.call_later(self.config.leak_threshold, self._warn_leaks)
+
+    def returned(self, borrow: Borrow, member: Member) -> None:
+        """A borrow ends."""
+        self._borrows.discard(borrow)
+        self.counters.usage_seconds += now() - borrow.since
+        self.give_back(member)
+
+    def give_back(self, member: Member) -> None:
+        """The connection is free again, unless it has to leave."""
+        if member.state is State.CLOSED:
+            return
+        at = now()
+        if at - member.last_used > _TOUCH_EVERY:
+            member.connection.master.touch()
+        member.mark_available(at)
+        if member.in_use or self._closed is not None:
+            return
+        if why := self.slots.overdue(member, at):
+            stale = member.connection.usable and member.health_check_failures == 0
+            self._retire(member, State.STALE if stale else State.UNHEALTHY, why)
+        if self.slots.waiters:
+            self.dispatch()
+        self._watch_expiry()
+
+    # Dialling
+
+    def dispatch(self) -> None:
+        """Lends what is free, starts the dials that are wanted, drops what is dead."""
+        if self._closed is not None:
+            return
+        for member in self.slots.unusable():
+            if not member.in_use:
+                self._retire(member, State.UNHEALTHY, "its control socket is gone")
+        self.slots.hand_over(now())
+        if self.dialler.refused is not None:
+            self._give_up_if_hopeless(self.dialler.refused)
+            return
+        if self._hold_until > now() and self.slots.members:
+            return
+        for _ in range(self.slots.dials_wanted()):
+            self._start_dial()
+
+    def _start_dial(self) -> None:
+        slot = self.slots.reserve()
+        self._dials.start(self._dial(slot))
+
+    async def _dial(self, slot: int) -> None:
+        started = now()
+        self.counters.dials += 1
+        try:
+            link = await self.dialler.dial(str(slot))
+        except BaseException as error:
+            self.slots.failed()
+            if not isinstance(error, Exception):
+                raise
+            self._dial_failed(slot, error)
+            return
+        self.counters.dial_seconds += now() - started
+        member: Member = PooledConnection(
+            link, self.cluster_id, now(), now(), slot=slot, observer=self._observe
+        )
+        self._observe(member, None, State.CREATED, "dialled")
+        self.slots.dialled(member)
+        link.master.on_lost(lambda: self._lost(member))
+        self._hold_until = 0.0
+        self.slots.hand_over(now())
+        if not member.in_use and member.state is State.CREATED:
+            member.move(State.AVAILABLE, "nobody waits")
+        if not link.master.alive:  # it died between its first words and on_lost
+            self._lost(member)
+        self.dispatch()
+        self._watch_expiry()
+
+    def _dial_failed(self, slot: int, error: Exception) -> None:
+        self.counters.dial_failures += 1
+        self._events.emit(
+            Event(self.cluster_id, slot, None, None, f"the log-in failed: {error}", now(), error)
+        )
+        self._give_up_if_hopeless(error)
+        if self.slots.waiters and self.slots.members:
+            log.warning("%s; waiting for a connection in use to come back", error)
+            self._hold_until = now() + _HOLD_OFF
+            self.loop.call_later(_HOLD_OFF + _TIMER_SLACK, self.dispatch)
+        self.dispatch()
+
+    def _give_up_if_hopeless(self, error: Exception) -> None:
+        """Nothing lives, nothing is on its way: whoever waits would meet the same error."""
+        if not self.slots.members and not self.slots.dialling:
+            self.slots.fail_waiters(lambda: again(error))
+
+    # Endings
+
+    def _lost(self, member: Member) -> None:
+        """The lease says that the master is dead; idle or lent, it leaves the pool at once."""
+        if not self.slots.remove(member):
+            return
+        self.counters.lost += 1
+        member.move(State.CLOSED, "the master is gone")
+        self._endings.start(member.connection.close())  # removes socket and record
+        self.dispatch()
+
+    def _retire(self, member: Member, state: State, reason: str) -> None:
+        if not self.slots.remove(member):
+            return
+        if state is State.STALE:
+            self.counters.expired += 1
+        else:
+            self.counters.unhealthy += 1
+        member.move(state, reason)
+        self.slots.closing += 1
+        self._endings.start(self._close_member(member))
+
+    async def _close_member(self, member: Member, **how: Any) -> None:
+        try:
+            await member.connection.close(**how)
+        finally:
+            self.slots.closing -= 1
+            member.move(State.CLOSED, "closed")
+            self.dispatch()
+
+    async def disconnect(self) -> None:
+        """Closes everything there is now, dials and waits included. The pool can be used on."""
+        await self._clear(
+            lambda: ConnectionLost(f"disconnect() closed {self.dialler.config.address}"), drain=0
+        )
+
+    async def close(self, error: Callable[[], Exception], *, drain: float, leave: bool) -> None:
+        """Closes the pool for good.
+
+        Parameters:
+            error: what borrowers get from now on.
+            drain: seconds that running commands may still have.
+            leave: let healthy masters live on, to be adopted.
+        """
+        self._closed = error
+        for timer in (self._expiry, self._leak_timer):
+            if timer is not None:
+                timer.cancel()
+        await self._clear(error, drain=drain, leave=leave)
+        self.dialler.knowledge.forget()
+
+    async def _clear(
+        self, error: Callable[[], Exception], *, drain: float, leave: bool = False
+    ) -> None:
+        self.slots.fail_waiters(error)
+        await self._dials.cancel()
+        for member in tuple(self.slots.members):
+            self.slots.remove(member)
+            self.slots.closing += 1
+            self._endings.start(self._close_member(member, drain=drain, error=error(), leave=leave))
+        await self._endings.wait()
+
+    def abandon(self) -> None:
+        """Lets everything go without a loop to do it in: the masters leave after their grace."""
+        for member in self.slots.members:
+            member.connection.master.abandon()
+        self.slots.members.clear()
+
+    # Care
+
+    def metrics(self) -> dict[str, Any]:
+        """The figures."""
+        self.counters.adopted = self.dialler.adopted
+        return metrics(self.slots, self.counters, now())
+
+    def _watch_expiry(self) -> None:
+        """One timer for the pool, set for the earliest expiry known; re-set when it fires."""
+        if not self.care or self._expiry is not None or self._closed is not None:
+            return
+        at = self.slots.next_expiry()
+        if at is not None:
+            delay = max(0.0, at - now()) + _TIMER_SLACK
+            self._expiry = self.loop.call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        for expired in self.slots.expired(now()):
+            self._retire(expired.member, expired.state, expired.reason)
+        self._watch_expiry()
+
+    def check_failed(self, member: Member, error: Exception) -> None:
+        """A health check failed."""
+        self.counters.health_check_failures += 1
+        member.health_check_failures += 1
+        log.info("health check of slot %d of %r failed: %s", member.slot, self.cluster_id, error)
+        if member.health_check_failures < self.config.max_health_failures or member.in_use:
+            return
+        if member in self.slots.members:
+            member.connection.broken = "it failed its health checks"
+            self.slots.replacing += 1
+            self._retire(member, State.UNHEALTHY, f"{member.health_check_failures} failed checks")
+
+    def _warn_leaks(self) -> None:
+        self._leak_timer = None
+        threshold = self.config.leak_threshold
+        if threshold is None:
+            return
+        at = now()
+        for borrow in self._borrows:
+            if not borrow.warned and at - borrow.since >= threshold:
+                borrow.warned = True
+                self.counters.leaks += 1
+                log.warning(
+                    "a connection to %r has been kept for %.0f s (leak_threshold=%g). Borrowed at:"
+                    "\n%s",
+                    self.cluster_id,
+                    at - borrow.since,
+                    threshold,
+                    borrow.stack(),
+                )
+        waiting = [borrow.since for borrow in self._borrows if not borrow.warned]
+        if waiting and self._closed is None:
+            delay = max(0.0, min(waiting) + threshold - at) + _TIMER_SLACK
+            self._leak_timer = self.loop.call_later(delay, self._warn_leaks)
+
+    def _observe(self, member: Member, old: State | None, new: State, reason: str) -> None:
+        self._events.emit(Event(self.cluster_id, member.slot, old, new, reason, now()))
+
+    def connection(self, member: Member) -> Connection:
+        """A face of the member's link, for one borrower."""
+        return Connection(member.connection)

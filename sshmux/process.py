@@ -1,0 +1,73 @@
+"""What a finished command leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import ProcessError, ProcessTimeout
+
+
+@dataclass(frozen=True)
+class CompletedProcess:
+    """The result of `Connection.run`. The fields are those of asyncssh's `SSHCompletedProcess`.
+
+    `exit_status` is the remote exit status. With the `ssh` engine a 255 may also mean that the
+    login shell over there was killed by a signal: `ssh -S` does not tell the two apart
+    (a lost link is told apart, and raised). `exit_signal` is therefore always None.
+    """
+
+    command: str
+    exit_status: int
+    stdout: str | bytes
+    stderr: str | bytes
+    env: Mapping[str, str] | None = None
+    subsystem: str | None = None
+    exit_signal: tuple[str, bool, str, str] | None = None
+
+    @property
+    def returncode(self) -> int:
+        """The exit status, under `subprocess`'s name."""
+        return self.exit_status
+
+    def check_returncode(self) -> None:
+        """Raises `ProcessError` unless the exit status is 0."""
+        if self.exit_status != 0:
+            raise self.error()
+
+    def error(self) -> ProcessError:
+        """The `ProcessError` that says what failed."""
+        text = f"{shown(self.command)} failed with exit status {self.exit_status}"
+        last = _last_line(self.stderr)
+        error = ProcessError(f"{text}: {last}" if last else text)
+        return _fill(error, self)
+
+
+def timed_out(
+    command: str, timeout: float, stdout: str | bytes, stderr: str | bytes
+) -> ProcessTimeout:
+    """The error for a command that was ended by its timeout, with what it had written."""
+    error = ProcessTimeout(
+        f"{shown(command)} ran longer than timeout={timeout:g} s; it was ended over there as well"
+    )
+    error.command, error.stdout, error.stderr = command, stdout, stderr
+    return error
+
+
+def shown(command: str, limit: int = 80) -> str:
+    """A command, fit for a message."""
+    line = " ".join(command.split())
+    return repr(line if len(line) <= limit else line[: limit - 1] + "…")
+
+
+def _fill(error: ProcessError, done: CompletedProcess) -> ProcessError:
+    error.env, error.command, error.subsystem = done.env, done.command, done.subsystem
+    error.exit_status, error.exit_signal = done.exit_status, done.exit_signal
+    error.returncode = done.returncode
+    error.stdout, error.stderr = done.stdout, done.stderr
+    return error
+
+
+def _last_line(stderr: str | bytes) -> str:
+    text = stderr.decode("utf-8", "replace") if isinstance(stderr, bytes) else stderr
+    return text.strip().rpartition("\n")[2][:200]
