@@ -17,30 +17,36 @@ from pathlib import Path
 from .controldir import RECORD_SUFFIX, SOCKET_SUFFIX
 from .processes import Child, ProcessId, spawn
 
-# $1 directory, $2 owner's pid. The pauses double up to a minute: a persistent master may
-# stay for hours, and there is no event that a shell could wait for.
+# $1 directory, $2 owner's pid. A shell has no event to wait for here, so it looks every second,
+# with builtins alone, and every five seconds after five minutes: a persistent master may stay.
 _SCRIPT = f"""
 trap '' HUP INT QUIT
 cd "$1" || exit 0
 while IFS= read -r line; do :; done
-pause=1
-while :; do
-    left=0
-    for record in *{RECORD_SUFFIX}; do
-        grep -q "\\"owner_pid\\": $2," "$record" 2>/dev/null || continue
-        name=${{record%{RECORD_SUFFIX}}}
-        master=$(sed -n 's/.*"master_pid": *\\([0-9]*\\).*/\\1/p' "$record")
-        if [ -n "$master" ] && kill -0 "$master" 2>/dev/null; then
-            left=1
-        elif [ -z "$master" ] && kill -0 "$2" 2>/dev/null; then
-            left=1  # another manager of the same process is dialling
+left=
+for record in *{RECORD_SUFFIX}; do
+    grep -q '"owner_pid": '"$2," "$record" 2>/dev/null || continue
+    master=$(sed -n 's/.*"master_pid": *\\([0-9]*\\).*/\\1/p' "$record")
+    # Without a master it is being dialled, by another manager of the same process if that lives.
+    left="$left ${{master:-$2}}:${{record%{RECORD_SUFFIX}}}"
+done
+rounds=0
+while [ -n "$left" ]; do
+    still=
+    for item in $left; do
+        name=${{item#*:}}
+        [ -e "$name{RECORD_SUFFIX}" ] || continue
+        if kill -0 "${{item%%:*}}" 2>/dev/null; then
+            still="$still $item"
         else
-            rm -f -- "$name{SOCKET_SUFFIX}" "$record"
+            rm -f -- "$name{SOCKET_SUFFIX}" "$name{RECORD_SUFFIX}"
         fi
     done
-    [ $left = 0 ] && exit 0
-    sleep $pause
-    [ $pause -lt 60 ] && pause=$((pause * 2))
+    left=$still
+    rounds=$((rounds + 1))
+    if [ -n "$left" ]; then
+        if [ $rounds -lt 300 ]; then sleep 1; else sleep 5; fi
+    fi
 done
 """
 

@@ -184,15 +184,18 @@ class Preamble:
 def end_groups(pids: Iterable[int]) -> str:
     """A line that ends process groups: SIGTERM, up to 2 s, SIGKILL.
 
-    Plain words and no '!', so that csh and fish pass it on to sh unharmed.
+    A group of zombies only is gone: an init that reaps late (in a container) must not make us
+    wait. Plain words and no '!', so that csh and fish pass the line on to sh unharmed.
     """
-    groups = " ".join(f"-{pid}" for pid in pids)
+    numbers = " ".join(str(pid) for pid in pids)
     return (
-        f"exec sh -c 'exec 2>/dev/null; for g in {groups}; do kill -TERM $g; kill -CONT $g; done; "
+        f"exec sh -c 'exec 2>/dev/null; for g in {numbers}; do "
+        "kill -TERM -$g; kill -CONT -$g; done; "
         "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do left=; "
-        f"for g in {groups}; do kill -0 $g && left=1; done; "
+        f"for g in {numbers}; do if kill -0 -$g; then all=$(ps -A -o pgid= -o stat=); "
+        '[ -z "$all" ] && left=1; echo "$all" | grep -q "^ *$g *[^Z ]" && left=1; fi; done; '
         '[ -z "$left" ] && exit 0; sleep $s || sleep 1; done; '
-        f"for g in {groups}; do kill -KILL $g; done; exit 0'"
+        f"for g in {numbers}; do kill -KILL -$g; done; exit 0'"
     )
 
 
