@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import random
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from .clock import now
 from .config import ConnectionConfig, PoolConfig
 from .credentials import Credentials
-from .errors import DisconnectError, Error, PermissionDenied
+from .errors import DisconnectError, PermissionDenied, again
 from .link import Knowledge, Link
 from .openssh.controldir import ControlDir
 from .openssh.dial import adopt, dial
@@ -59,7 +58,7 @@ class Dialler:
 
     def refusal(self) -> PermissionDenied | None:
         """The error to raise instead of dialling, for one more who asks."""
-        return copy.copy(self.refused) if self.refused is not None else None
+        return again(self.refused) if self.refused is not None else None
 
     async def dial(self, slot: str) -> Link:
         """A new link, held; or an adopted one. Retries passing trouble, within `timeout` in all."""
@@ -88,7 +87,7 @@ class Dialler:
             try:
                 return await self._once(slot, secret, max(0.001, deadline - now()))
             except PermissionDenied as refused:
-                self.refused = copy.copy(refused)
+                self.refused = again(refused)
                 raise
             except DisconnectError as error:
                 pause = self._pool.dial_backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311
@@ -119,8 +118,3 @@ class Dialler:
             return None
         resolved = await self.knowledge.resolved(self.config)
         return Secret(password, expected_who(resolved.user, resolved.prompt_host))
-
-
-def again(error: Exception) -> Exception:
-    """A copy to raise somewhere else: one exception in two tasks would mix their tracebacks."""
-    return copy.copy(error) if isinstance(error, Error) else error

@@ -33,8 +33,10 @@ Error
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 from collections.abc import Mapping
+from typing import TypeVar
 
 __all__ = [
     "AcquireTimeout",
@@ -198,3 +200,11 @@ class ProcessTimeout(ProcessError, TimeoutError):
 
     `stdout` and `stderr` hold what it had written by then.
     """
+
+
+E = TypeVar("E", bound=Exception)
+
+
+def again(error: E) -> E:
+    """A copy to raise somewhere else: one exception in two tasks would mix their tracebacks."""
+    return copy.copy(error) if isinstance(error, Error) else error

@@ -16,13 +16,12 @@ from typing import Any
 
 from .config import ConnectionConfig
 from .ending import Ender
-from .errors import ConnectionLost, ConnectionReleased, Error, SessionRefused
+from .errors import ConnectionLost, ConnectionReleased, Error, SessionRefused, again
 from .execution import Execution, Request
 from .openssh import remote
 from .openssh.diagnostics import session_failure
 from .openssh.engines import ssh as engine
 from .openssh.master import Master
-from .openssh.prompts import sanitise
 from .openssh.remote import Preamble, Shell
 from .openssh.resolve import Resolved, resolve
 from .sessions import SessionGate
@@ -171,14 +170,22 @@ class Link:
             self._closing = asyncio.ensure_future(self._close(drain, error, leave))
         await asyncio.shield(self._closing)
 
+    async def close_lost(self) -> None:
+        """Tidies up after a master that died: its commands say themselves what became of them."""
+        self._break("the master is gone")
+        await self.close(error=self._lost("the master is gone", False))
+
     async def _close(self, drain: float, error: Exception | None, leave: bool) -> None:
         error = error or ConnectionReleased(f"the connection to {self.config.address} was closed")
         self.gate.close(error)
+        if not self.master.alive:
+            drain = _LEAVE_DEADLINE  # their clients are leaving already
         try:
             if self.executions and drain > 0:
-                await asyncio.wait(
-                    [asyncio.ensure_future(e.wait()) for e in self.executions], timeout=drain
-                )
+                waits = [asyncio.ensure_future(execution.wait()) for execution in self.executions]
+                await asyncio.wait(waits, timeout=drain)
+                for wait in waits:
+                    wait.cancel()
             if self.executions:
                 await self.end(list(self.executions), error)
             await self._ender.idle()
@@ -190,9 +197,8 @@ class Link:
                 await self.master.stop(drain if self.broken is None else 0)
 
     async def _attempt(self, request: Request, running: set[Execution]) -> Execution:
-        if self._closing is not None:
-            raise ConnectionReleased(f"the connection to {self.config.address} was closed")
         options = await self._session_options()
+        self.gate.check()  # it may have been closed meanwhile
         if not self.master.alive:
             raise self._lost("the master is gone", False)
         preamble = Preamble(self._knowledge.shell)
@@ -240,7 +246,7 @@ class Link:
         status = execution.status
         assert status is not None  # noqa: S101 - it is over
         if execution.aborted is not None:
-            raise execution.aborted
+            raise again(execution.aborted)
         if 0 <= status != 255:
             return status
         started = execution.preamble.pid is not None
@@ -249,7 +255,7 @@ class Link:
         text = execution.early_stderr.decode("utf-8", "replace")
         if not started and session_failure(text) == "unreachable":
             self._break("its control socket cannot be reached")
-            raise self._lost(sanitise(text.splitlines()[0]), False)
+            raise self._lost("its control socket cannot be reached", False)
         if not await self.master.ping(_PING_DEADLINE):
             self._break("the master is gone")
             raise self._lost("the link went down", started or None)

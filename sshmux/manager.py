@@ -442,7 +442,7 @@ def _own_lost(ref: weakref.ref[ConnectionManager], link: Link) -> None:
     manager = ref()
     if manager is not None:
         manager._own.discard(link)
-        manager._endings.start(link.close())
+        manager._endings.start(link.close_lost())
 
 
 def _stopped() -> ManagerClosed:

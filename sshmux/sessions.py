@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from .errors import again
+
 
 class SessionGate:
     """The places of one connection: first come, first served, and a limit that can be learned.
@@ -38,10 +40,14 @@ class SessionGate:
         """How many wait for a place."""
         return len(self._queue)
 
+    def check(self) -> None:
+        """Raises what `close()` was given, once it was called."""
+        if self._closed is not None:
+            raise again(self._closed)
+
     async def enter(self) -> None:
         """Takes a place, waiting for one if need be."""
-        if self._closed is not None:
-            raise self._closed
+        self.check()
         if self.inside < self.limit and not self._queue:
             self.inside += 1
             return
@@ -78,7 +84,7 @@ class SessionGate:
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():
-                turn.set_exception(error)
+                turn.set_exception(again(error))
 
     def _admit(self) -> None:
         while self._queue and self.inside < self.limit:

@@ -10,8 +10,8 @@ from typing import Any
 from ..clock import now
 from ..config import PoolConfig
 from ..connection import Connection
-from ..dialler import Dialler, again
-from ..errors import AcquireTimeout, ConnectionLost
+from ..dialler import Dialler
+from ..errors import AcquireTimeout, ConnectionLost, again
 from ..link import Link
 from ..tasks import TaskGroup
 from .borrow import Borrow, Waiting
@@ -208,7 +208,7 @@ class Pool:
             return
         self.counters.lost += 1
         member.move(State.CLOSED, "the master is gone")
-        self._endings.start(member.connection.close())  # removes socket and record
+        self._endings.start(member.connection.close_lost())  # removes socket and record
         self.dispatch()
 
     def _retire(self, member: Member, state: State, reason: str) -> None:
