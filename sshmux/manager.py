@@ -108,6 +108,8 @@ class ConnectionManager:
         self._own: set[Link] = set()
         self._endings = TaskGroup()
         self._care: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._connecting: set[asyncio.Task[Link]] = set()
         self._guardian: Guardian | None = None
         self._own_slots = 0
 
@@ -146,14 +148,19 @@ class ConnectionManager:
         """
         self._stopped = True
         self._started = False
-        ending = asyncio.ensure_future(self._end())
-        await asyncio.shield(ending)
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
         if self._care is not None:
             self._care.cancel()
             await asyncio.wait((self._care,))
             self._care = None
+        for task in tuple(self._connecting):
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
         pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
         for cluster in self._clusters.values():
             cluster.pool = None
@@ -367,7 +374,16 @@ class ConnectionManager:
         pool = self._pool(cluster_id)
         pool.dialler.reset()
         self._own_slots += 1
-        link = await pool.dialler.dial(f"c{self._own_slots}")
+        task = asyncio.ensure_future(pool.dialler.dial(f"c{self._own_slots}"))
+        self._connecting.add(task)
+        try:
+            link = await task
+        except asyncio.CancelledError:
+            if self._stopped:
+                raise _stopped() from None
+            raise
+        finally:
+            self._connecting.discard(task)
         self._own = {other for other in self._own if not other.closed} | {link}
         ref = weakref.ref(self)
         link.master.on_lost(lambda: _own_lost(ref, link))

@@ -135,7 +135,11 @@ def diagnose(
             "store a password with set_password(), or use a key or an agent"
         )
         return _with_words(error, stderr)
+    # ssh's verdict is its last line. What stands above it may be a banner, in a stranger's words.
+    denied = re.search(r"Permission denied \([^)]*\)\.?\s*\Z", stderr) is not None
     for diagnosis in DIAGNOSES:
+        if denied and diagnosis.error is not errors.PermissionDenied:
+            continue
         if found := diagnosis.pattern.search(stderr):
             words = sanitise(_line_of(stderr, found.start()))
             advice = _fill(diagnosis.advice, config, stderr)

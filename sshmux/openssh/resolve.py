@@ -35,6 +35,7 @@ def parse(text: str) -> Resolved:
     send_env: list[str] = []
     for line in text.splitlines():
         keyword, _, value = line.partition(" ")
+        keyword = keyword.lower()
         if keyword == "sendenv":
             send_env += value.split()
         else:
