@@ -424,7 +424,8 @@ class ConnectionManager:
         registration: `requests`, `requests_waited`, `requests_timed_out`, `requests_failed`,
         `wait_seconds`, `wait_seconds_avg`, `wait_seconds_max`, `usage_seconds`, `dials`,
         `dial_failures`, `dial_seconds`, `adopted`, `lost`, `expired`, `unhealthy`,
-        `health_checks`, `health_check_failures`, `leaks`.
+        `health_checks`, `health_check_failures`, `leaks`. `connections` lists the pooled
+        connections, each with its slot, state, master's pid, memory and processor time.
         """
         return self._pool(cluster_id).metrics()
 

@@ -17,7 +17,7 @@ from ..errors import ConnectionLost
 from . import argv
 from .controldir import Entry, Record, own_identity, with_owner
 from .lease import Lease
-from .processes import ProcessId, capture
+from .processes import ProcessId, Usage, capture
 
 log = logging.getLogger("sshmux.master")
 
@@ -88,6 +88,10 @@ class Master:
     def usable(self) -> bool:
         """Alive, and its socket is still in the directory. Starts nothing; takes microseconds."""
         return self.alive and self._stopping is None and os.path.exists(self.entry.socket)
+
+    def usage(self) -> Usage | None:
+        """What the master costs this machine; None when it is gone."""
+        return self.record.master.usage() if self.record.master else None
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Calls back when the master dies without having been asked to."""

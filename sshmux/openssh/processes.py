@@ -39,6 +39,15 @@ def client_environment(use_agent: bool = True) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a process and its children cost this machine."""
+
+    processes: int
+    memory_bytes: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
 class ProcessId:
     """Which process is meant: the pid and, because pids come back, when it was created."""
 
@@ -62,6 +71,20 @@ class ProcessId:
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    def usage(self) -> Usage | None:
+        """What the process and its children cost; None when it is gone."""
+        try:
+            process = psutil.Process(self.pid)
+            family = [process, *process.children(recursive=True)]
+            times = [member.cpu_times() for member in family]
+            return Usage(
+                processes=len(family),
+                memory_bytes=sum(member.memory_info().rss for member in family),
+                cpu_seconds=sum(time.user + time.system for time in times),
+            )
+        except psutil.Error:
+            return None
 
     def signal(self, number: int) -> None:
         """Sends a signal, unless the process is gone."""

@@ -62,6 +62,11 @@ class Events:
 
         return unsubscribe
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens or logs: a borrow should not pay for an event nobody sees."""
+        return bool(self._subscribers) or log.isEnabledFor(logging.DEBUG)
+
     def emit(self, event: Event) -> None:
         """Logs the event and tells everybody."""
         if log.isEnabledFor(logging.DEBUG):

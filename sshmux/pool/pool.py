@@ -17,7 +17,7 @@ from ..tasks import TaskGroup
 from .borrow import Borrow, Waiting
 from .events import Event, Events, State
 from .slots import PooledConnection, Slots
-from .stats import Counters, metrics
+from .stats import Counters, describe, metrics
 
 log = logging.getLogger("sshmux.pool")
 
@@ -273,7 +273,10 @@ class Pool:
     def metrics(self) -> dict[str, Any]:
         """The figures."""
         self.counters.adopted = self.dialler.adopted
-        return metrics(self.slots, self.counters, now())
+        at = now()
+        figures = metrics(self.slots, self.counters, at)
+        figures["connections"] = [describe(member, at) for member in self.slots.members]
+        return figures
 
     def _watch_expiry(self) -> None:
         """One timer for the pool, set for the earliest expiry known; re-set when it fires."""
@@ -326,7 +329,8 @@ class Pool:
             self._leak_timer = self.loop.call_later(delay, self._warn_leaks)
 
     def _observe(self, member: Member, old: State | None, new: State, reason: str) -> None:
-        self._events.emit(Event(self.cluster_id, member.slot, old, new, reason, now()))
+        if self._events.wanted:
+            self._events.emit(Event(self.cluster_id, member.slot, old, new, reason, now()))
 
     def connection(self, member: Member) -> Connection:
         """A face of the member's link, for one borrower."""

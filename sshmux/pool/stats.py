@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..link import Link
 from .events import State
-from .slots import Slots
+from .slots import PooledConnection, Slots
 
 
 @dataclass
@@ -59,6 +60,27 @@ def metrics(slots: Slots[Any], counters: Counters, at: float) -> dict[str, Any]:
         },
         "wait_seconds_avg": counters.wait_seconds / max(1, counters.requests_waited),
         **asdict(counters),
+    }
+
+
+def describe(member: PooledConnection[Link], at: float) -> dict[str, Any]:
+    """One connection, for a table; its master's memory and processor time come from psutil."""
+    master = member.connection.master
+    usage = master.usage()
+    return {
+        "slot": member.slot,
+        "state": member.state.value,
+        "master_pid": master.pid,
+        "control_path": str(master.entry.socket),
+        "age_seconds": at - member.created_at,
+        "idle_seconds": 0.0 if member.in_use else at - member.last_used,
+        "borrowers": member.borrowers,
+        "uses": member.uses,
+        "sessions": member.connection.gate.inside,
+        "session_limit": member.connection.gate.limit,
+        "memory_bytes": usage.memory_bytes if usage else None,
+        "cpu_seconds": usage.cpu_seconds if usage else None,
+        "health_check_failures": member.health_check_failures,
     }
 
 
