@@ -31,8 +31,8 @@ FOR_TESTS='ps:procps:procps-ng tcsh:tcsh:tcsh fish:fish:fish zsh:zsh:zsh'
 if [[ $(uname) == Darwin ]]; then
     manager=brew
 else
-    # cwrap preloads its libraries into sshd, which works on Linux only
-    FOR_TESTS+=' libpam_wrapper.so:libpam-wrapper:pam_wrapper libnss_wrapper.so:libnss-wrapper:nss_wrapper'
+    # nss_wrapper is preloaded into sshd, which works on Linux only
+    FOR_TESTS+=' libnss_wrapper.so:libnss-wrapper:nss_wrapper'
     manager=$(type -P apt-get || type -P dnf || true)
     manager=${manager##*/}
 fi
