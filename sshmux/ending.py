@@ -28,16 +28,20 @@ class Ender:
 
     async def end(self, pid: int, execution: Execution) -> bool:
         """Ends the group of `pid`. True once it is known to be gone, or its session is over."""
-        loop = asyncio.get_running_loop()
-        gone = self._next.setdefault(pid, loop.create_future())
-        if self._working is None or self._working.done():
-            self._working = asyncio.ensure_future(self._work())
+        gone = self.start(pid)
         over = asyncio.ensure_future(execution.wait())
         try:
             await asyncio.wait((gone, over), return_when=asyncio.FIRST_COMPLETED)
             return execution.over or (gone.done() and gone.result())
         finally:
             over.cancel()
+
+    def start(self, pid: int) -> asyncio.Future[bool]:
+        """Ends the group of `pid`; the future tells whether it is known to be gone."""
+        gone = self._next.setdefault(pid, asyncio.get_running_loop().create_future())
+        if self._working is None or self._working.done():
+            self._working = asyncio.ensure_future(self._work())
+        return gone
 
     async def idle(self) -> None:
         """Waits until no round is under way."""

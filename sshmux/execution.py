@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .openssh.diagnostics import may_be_clients_own
 from .openssh.engines.ssh import Session
 from .openssh.processes import Reader, Writer
 from .openssh.remote import Preamble
@@ -44,6 +45,7 @@ class Execution:
     def __init__(self, request: Request, preamble: Preamble, open_session: Opener) -> None:
         self.preamble = preamble
         self.early_stderr = b""
+        self._held = b""
         self.aborted: Exception | None = None
         self._request = request
         self._loop = asyncio.get_running_loop()
@@ -117,11 +119,31 @@ class Execution:
         had_pid = self.preamble.pid is not None
         data = self.preamble.feed(data)
         if not had_pid:
-            self.early_stderr = (self.early_stderr + data)[:_KEPT]
+            data = self._early(data)
             if self.preamble.pid is not None:
                 self._wake()
         if data:
             self._request.stderr(data)
+
+    def _early(self, data: bytes) -> bytes:
+        """What may be passed on before the command has announced itself.
+
+        A refused session is tried again, so what the client says of the refusal must not reach
+        the caller: it waits until the end tells whose words they were.
+        """
+        first = not self.early_stderr or bool(self._held)
+        self.early_stderr = (self.early_stderr + data)[:_KEPT]
+        data, self._held = self._held + data, b""
+        open_yet = first and self.preamble.pid is None and len(data) <= _KEPT
+        if data and open_yet and may_be_clients_own(data):
+            self._held, data = data, b""
+        return data
+
+    def release(self) -> None:
+        """Passes on what was held back: it was the command's after all."""
+        if self._held:
+            self._request.stderr(self._held)
+            self._held = b""
 
     def _exited(self) -> None:
         # What the pipes hold now is read at once, not one loop turn later; output may still
@@ -135,8 +157,7 @@ class Execution:
     def _part_over(self) -> None:
         self._pending -= 1
         if self._pending == 0 and not self._over.done():
-            if rest := self.preamble.flush():
-                self.early_stderr = (self.early_stderr + rest)[:_KEPT]
+            if (rest := self.preamble.flush()) and (rest := self._early(rest)):
                 self._request.stderr(rest)
             self._let_go()
             self._over.set_result(None)

@@ -52,6 +52,8 @@ class Knowledge:
         task = self.resolving
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             task = self.resolving = asyncio.ensure_future(resolve(config))
+            # Whoever waits for it sees the error; that nobody does is no news.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
     async def resolved(self, config: ConnectionConfig) -> Resolved:
@@ -248,17 +250,20 @@ class Link:
         if execution.aborted is not None:
             raise again(execution.aborted)
         if 0 <= status != 255:
+            execution.release()
             return status
         started = execution.preamble.pid is not None
         if status < 0:
+            if execution.preamble.pid is not None:
+                await self._ender.start(execution.preamble.pid)
             raise self._lost(f"its ssh client was killed by signal {-status}", started or None)
-        text = execution.early_stderr.decode("utf-8", "replace")
-        if not started and session_failure(text) == "unreachable":
-            self._break("its control socket cannot be reached")
-            raise self._lost("its control socket cannot be reached", False)
-        if not await self.master.ping(_PING_DEADLINE):
-            self._break("the master is gone")
-            raise self._lost("the link went down", started or None)
+        if not self.master.usable or not await self.master.ping(_PING_DEADLINE):
+            gone = "its control socket is gone" if self.master.alive else "the link went down"
+            self._break(gone)
+            text = execution.early_stderr.decode("utf-8", "replace")
+            unreached = not started and session_failure(text) == "unreachable"
+            raise self._lost(gone, False if unreached else started or None)
+        execution.release()
         return status
 
     def _lost(self, why: str, started: bool | None) -> ConnectionLost:

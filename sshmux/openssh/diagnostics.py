@@ -165,6 +165,23 @@ def timed_out(config: ConnectionConfig, stderr: str) -> errors.Error:
     return _with_words(error, stderr)
 
 
+# How `ssh -S` begins to complain of itself. (mux.c, sshconnect.c)
+_CLIENT_WORDS = (
+    b"mux_client_",
+    b"Master refused session request",
+    b"Control socket ",
+    b"ControlSocket ",
+    b"Connection closed by UNKNOWN port",
+    b"kex_exchange_identification",
+    b"ssh_exchange_identification",
+)
+
+
+def may_be_clients_own(text: bytes) -> bool:
+    """Whether stderr that begins so may be the client's own words, and not the command's."""
+    return any(text.startswith(words) or words.startswith(text) for words in _CLIENT_WORDS)
+
+
 def session_failure(stderr: str) -> str | None:
     """Why `ssh -S` got no session: "refused" by the server, "unreachable" socket, or None.
 
