@@ -111,6 +111,7 @@ class ConnectionManager:
         self._ending: asyncio.Task[None] | None = None
         self._connecting: set[asyncio.Task[Link]] = set()
         self._guardian: Guardian | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._own_slots = 0
 
     def __repr__(self) -> str:
@@ -126,6 +127,7 @@ class ConnectionManager:
 
         Raises `ControlDirError` when that directory cannot be used.
         """
+        self._enter_loop()
         if self._started:
             return
         self._stopped = False
@@ -146,6 +148,7 @@ class ConnectionManager:
         Afterwards no process, socket, task or record of this manager is left, except masters that
         `persist` lets live on. Using the manager then raises `ManagerClosed`, until `start()`.
         """
+        self._enter_loop()
         self._stopped = True
         self._started = False
         if self._ending is None or self._ending.done():
@@ -166,11 +169,7 @@ class ConnectionManager:
             cluster.pool = None
         drain = self.config.drain_timeout
         await asyncio.gather(
-            *(
-                pool.close(_stopped, drain=drain, leave=self.config.persist > 0)
-                for pool in pools
-                if _in_this_loop(pool)
-            ),
+            *(pool.close(_stopped, drain=drain, leave=self.config.persist > 0) for pool in pools),
             *(link.close(drain=drain, error=_stopped()) for link in tuple(self._own)),
         )
         self._own.clear()
@@ -202,12 +201,32 @@ class ConnectionManager:
             source=self,
             stacklevel=2,
         )
-        for pool in pools:
-            pool.abandon()
+        self._abandon(end=False)
+
+    def _abandon(self, *, end: bool) -> None:
+        """Lets go of everything that belongs to a loop that has ended."""
+        for cluster in self._clusters.values():
+            if cluster.pool is not None:
+                cluster.pool.abandon(end=end)
+                cluster.pool = None
         for link in self._own:
-            link.master.abandon()
+            link.master.abandon(end=end)
+        self._own.clear()
         if self._guardian is not None:
             self._guardian.abandon()
+            self._guardian = None
+        self._care = self._ending = None
+        self._endings = TaskGroup()
+        self._connecting.clear()
+
+    def _enter_loop(self) -> None:
+        """Notices that the program runs another loop than before (a second `asyncio.run`)."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                self._abandon(end=True)
+                self._started = False
+            self._loop = loop
 
     # Clusters
 
@@ -280,7 +299,7 @@ class ConnectionManager:
         if pool is None:
             return _Done()
         if not _in_this_loop(pool):
-            pool.abandon()
+            pool.abandon(end=True)
             return _Done()
         address = cluster.config.address
         return self._endings.start(
@@ -303,10 +322,8 @@ class ConnectionManager:
         """The cluster's pool in this loop, made when it is first needed."""
         if self._stopped:
             raise _stopped()
+        self._enter_loop()
         cluster = self._cluster(cluster_id)
-        if cluster.pool is not None and not _in_this_loop(cluster.pool):
-            cluster.pool.abandon()  # its loop has ended, and with it everything in the pool
-            cluster.pool = None
         if cluster.pool is None:
             dialler = Dialler(
                 _label(cluster_id, cluster.config),
@@ -391,11 +408,12 @@ class ConnectionManager:
 
     async def disconnect(self, cluster_id: Hashable) -> None:
         """Closes all connections to a cluster, lent and own ones included, with their commands."""
+        self._enter_loop()
         cluster = self._cluster(cluster_id)
         own = [link for link in self._own if link.config == cluster.config]
         pool = cluster.pool
         endings = [link.close() for link in own]
-        if pool is not None and _in_this_loop(pool):
+        if pool is not None:
             endings.append(pool.disconnect())
         await asyncio.gather(*endings)
 
@@ -467,7 +485,11 @@ def _stopped() -> ManagerClosed:
 
 
 def _in_this_loop(pool: Pool) -> bool:
-    return pool.loop is asyncio.get_running_loop()
+    """register_cluster() and unregister_cluster() may be called without any loop."""
+    try:
+        return pool.loop is asyncio.get_running_loop()
+    except RuntimeError:
+        return False
 
 
 def _label(cluster_id: Hashable, config: ConnectionConfig) -> str:

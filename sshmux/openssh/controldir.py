@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from ..clock import now
@@ -115,12 +115,12 @@ class Entry:
     directory: Path
     name: str
 
-    @property
+    @cached_property
     def socket(self) -> Path:
         """The control socket."""
         return self.directory / (self.name + SOCKET_SUFFIX)
 
-    @property
+    @cached_property
     def record_path(self) -> Path:
         """The record beside it."""
         return self.directory / (self.name + RECORD_SUFFIX)

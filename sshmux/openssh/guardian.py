@@ -70,8 +70,8 @@ class Guardian:
     async def close(self) -> None:
         """Ends it: everything was tidied up in person."""
         self._child.kill(signal.SIGKILL)
-        self.abandon()
         await self._child.wait()
+        self.abandon()
 
     def abandon(self) -> None:
         """Lets it go about its work: the pipe is closed, as a crash would do."""
@@ -79,3 +79,4 @@ class Guardian:
             with contextlib.suppress(OSError):
                 os.close(self._pipe)
             self._pipe = -1
+            self._child.leave()

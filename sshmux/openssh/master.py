@@ -132,11 +132,17 @@ class Master:
             self.entry.write(with_owner(self.record, None))
         self._drop_lease()
 
-    def abandon(self) -> None:
-        """Drops the lease and nothing else: the master leaves after its grace."""
+    def abandon(self, *, end: bool = False) -> None:
+        """Drops the lease, with or without a loop: the master leaves after its grace.
+
+        With `end` it is sent a SIGTERM at once, which also ends whatever runs on it.
+        """
         with contextlib.suppress(RuntimeError):  # the loop is closed: the socket goes with it
             self._drop_lease()
         self._lease = None
+        if end and self.record.master is not None:
+            self.record.master.signal(signal.SIGTERM)
+            self.entry.remove()
 
     async def stop(self, drain: float = 0) -> None:
         """Ends the master, and removes its socket and record. Never raises; may be called twice.

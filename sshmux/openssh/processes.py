@@ -199,6 +199,14 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
+    def leave(self) -> None:
+        """Lets it run on, without a loop to watch it in; a thread reaps it in the end."""
+        if self.status is None:
+            if self._watch is not None:
+                self._watch.cancel()
+            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
+                in_daemon_thread(self._popen.wait)
+
     async def end(self, patience: float = 1.0) -> int:
         """SIGTERM, then SIGKILL after `patience` seconds; always waits for the end."""
         self.kill(signal.SIGTERM)

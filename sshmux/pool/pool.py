@@ -262,10 +262,10 @@ class Pool:
             self._endings.start(self._close_member(member, drain=drain, error=error(), leave=leave))
         await self._endings.wait()
 
-    def abandon(self) -> None:
-        """Lets everything go without a loop to do it in: the masters leave after their grace."""
+    def abandon(self, *, end: bool = False) -> None:
+        """Lets everything go without a loop to do it in: see `Master.abandon`."""
         for member in self.slots.members:
-            member.connection.master.abandon()
+            member.connection.master.abandon(end=end)
         self.slots.members.clear()
 
     # Care
