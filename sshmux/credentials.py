@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from .clock import now
 from .errors import ConfigError
-from .openssh.processes import in_daemon_thread
+from .tasks import in_daemon_thread
 
 log = logging.getLogger("sshmux.credentials")
 

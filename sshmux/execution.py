@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .openssh.diagnostics import may_be_clients_own
 from .openssh.engines.ssh import Session
-from .openssh.processes import Reader, Writer
+from .openssh.pipes import Reader, Writer
 from .openssh.remote import Preamble
 
 _LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client has ended

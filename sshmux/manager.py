@@ -7,12 +7,11 @@ import logging
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds, field_names
+from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds
 from .connection import Connection
 from .credentials import Credentials
 from .dialler import Dialler
@@ -23,23 +22,15 @@ from .openssh.guardian import Guardian
 from .openssh.sweep import sweep
 from .pool.borrow import Borrow
 from .pool.events import Events, Subscriber
-from .pool.health import check_pools
+from .pool.health import check_pools, check_regularly
 from .pool.pool import Pool
+from .registry import Cluster, Done, reject_unknown
 from .tasks import TaskGroup
 
 log = logging.getLogger("sshmux.manager")
 
 _ENGINES = ("ssh",)
 _TEST_DEADLINE = 30.0  # seconds for the command of test_connection
-
-
-@dataclass
-class _Cluster:
-    """What is registered under one id; the rest is made when it is first used in a loop."""
-
-    id: Hashable
-    config: ConnectionConfig
-    pool: Pool | None = None
 
 
 class ConnectionManager:
@@ -85,12 +76,12 @@ class ConnectionManager:
     ) -> None:
         self._stopped = False
         self._started = False
-        self._clusters: dict[Hashable, _Cluster] = {}
+        self._clusters: dict[Hashable, Cluster] = {}
         if engine not in _ENGINES:
             raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, _ENGINES))}")
         if prompter is not None:
             raise ConfigError("prompter= is not there yet: store a password with set_password()")
-        _reject_unknown(more, field_names(PoolConfig), "ConnectionManager")
+        reject_unknown(more, PoolConfig, "ConnectionManager")
         self.config = PoolConfig(
             pool_size=pool_size,
             sessions_per_connection=sessions_per_connection,
@@ -140,7 +131,9 @@ class ConnectionManager:
             if cluster.pool is not None:
                 cluster.pool.care = True
         # The task must not keep a forgotten manager alive.
-        self._care = asyncio.create_task(_care(weakref.ref(self), self.config.health_interval))
+        self._care = asyncio.create_task(
+            check_regularly(weakref.ref(self), self.config.health_interval)
+        )
 
     async def stop(self) -> None:
         """Closes everything: running commands get `drain_timeout` seconds, then are ended.
@@ -260,7 +253,7 @@ class ConnectionManager:
         if config is None:
             if host is None:
                 raise ConfigError("register_cluster needs host= or config=")
-            _reject_unknown(more, field_names(ConnectionConfig), "register_cluster")
+            reject_unknown(more, ConnectionConfig, "register_cluster")
             config = ConnectionConfig(
                 host,
                 port,
@@ -281,7 +274,7 @@ class ConnectionManager:
             if known.pool is not None:
                 known.pool.dialler.reset()
             return
-        self._clusters[cluster_id] = _Cluster(cluster_id, config)
+        self._clusters[cluster_id] = Cluster(cluster_id, config)
         if known is not None:
             self._discard(known)
 
@@ -294,13 +287,13 @@ class ConnectionManager:
         del self._clusters[cluster_id]
         return self._discard(cluster)
 
-    def _discard(self, cluster: _Cluster) -> Awaitable[None]:
+    def _discard(self, cluster: Cluster) -> Awaitable[None]:
         pool, cluster.pool = cluster.pool, None
         if pool is None:
-            return _Done()
+            return Done()
         if not _in_this_loop(pool):
             pool.abandon(end=True)
-            return _Done()
+            return Done()
         address = cluster.config.address
         return self._endings.start(
             pool.close(
@@ -310,7 +303,7 @@ class ConnectionManager:
             )
         )
 
-    def _cluster(self, cluster_id: Hashable) -> _Cluster:
+    def _cluster(self, cluster_id: Hashable) -> Cluster:
         try:
             return self._clusters[cluster_id]
         except KeyError:
@@ -326,7 +319,7 @@ class ConnectionManager:
         cluster = self._cluster(cluster_id)
         if cluster.pool is None:
             dialler = Dialler(
-                _label(cluster_id, cluster.config),
+                cluster.label,
                 cluster.config,
                 self.config,
                 self.control_dir,
@@ -459,20 +452,6 @@ class ConnectionManager:
         await check_pools([c.pool for c in self._clusters.values() if c.pool is not None])
 
 
-async def _care(ref: weakref.ref[ConnectionManager], interval: float) -> None:
-    """Health checks every `interval` seconds, until the manager is stopped or forgotten."""
-    while True:
-        await asyncio.sleep(interval)  # the interval is the event
-        manager = ref()
-        if manager is None:
-            return
-        try:
-            await manager.check_health()
-        except Exception:
-            log.exception("a round of health checks failed")
-        del manager
-
-
 def _own_lost(ref: weakref.ref[ConnectionManager], link: Link) -> None:
     manager = ref()
     if manager is not None:
@@ -490,21 +469,3 @@ def _in_this_loop(pool: Pool) -> bool:
         return pool.loop is asyncio.get_running_loop()
     except RuntimeError:
         return False
-
-
-def _label(cluster_id: Hashable, config: ConnectionConfig) -> str:
-    """A cluster's name for people: a number alone says little in `ls`."""
-    return cluster_id if isinstance(cluster_id, str) else f"{cluster_id}-{config.host}"
-
-
-def _reject_unknown(more: dict[str, Any], known: frozenset[str], where: str) -> None:
-    for name in more:
-        if name not in known:
-            raise ConfigError(f"{where} has no parameter {name!r}: see its documentation")
-
-
-class _Done:
-    """Something to await that is done already."""
-
-    def __await__(self) -> Any:
-        return iter(())

@@ -1,10 +1,11 @@
-"""Tasks that nobody awaits at once, kept from being collected, and waited for in the end."""
+"""Work in the background: tasks that are waited for in the end, threads that never are."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger("sshmux")
@@ -38,3 +39,16 @@ class TaskGroup:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a background task failed", exc_info=error)
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """Says that it has happened, unless nobody waits any more."""
+    if not future.done():
+        future.set_result(None)
+
+
+def in_daemon_thread(function: Callable[[], object]) -> threading.Thread:
+    """Starts a thread that never keeps the program from ending, whatever it hangs on."""
+    thread = threading.Thread(target=function, daemon=True, name="sshmux")
+    thread.start()
+    return thread

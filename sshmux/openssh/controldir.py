@@ -27,7 +27,7 @@ from pathlib import Path
 
 from ..clock import now
 from ..errors import ControlDirError
-from .processes import ProcessId
+from .identity import ProcessId
 
 # sun_path, less its NUL, less "." and 16 random characters: ssh binds PATH.XXXXXXXXXXXXXXXX and
 # links it to PATH (misc.c: unix_listener; mux.c: muxserver_listen).

@@ -17,10 +17,11 @@ from ..errors import ConnectionLost, DisconnectError, Error
 from . import argv
 from .controldir import ControlDir, Entry, Record
 from .diagnostics import diagnose, timed_out
+from .identity import ProcessId
 from .launch import Launch, Secret, launch
 from .lease import Lease
 from .master import Master, end_process
-from .processes import ProcessId, client_environment
+from .processes import client_environment
 from .version import ssh_version
 
 log = logging.getLogger("sshmux.dial")

@@ -15,7 +15,8 @@ import signal
 from pathlib import Path
 
 from .controldir import RECORD_SUFFIX, SOCKET_SUFFIX
-from .processes import Child, ProcessId, spawn
+from .identity import ProcessId
+from .processes import Child, spawn
 
 # $1 directory, $2 owner's pid. A shell has no event to wait for here, so it looks every second,
 # with builtins alone, and every five seconds after five minutes: a persistent master may stay.

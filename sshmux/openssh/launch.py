@@ -13,7 +13,8 @@ import os
 import sys
 from dataclasses import dataclass
 
-from .processes import Child, Reader, Writer, spawn
+from .pipes import Reader, Writer
+from .processes import Child, spawn
 
 _MAX_STDERR = 64 * 1024  # bytes kept; a banner may be endless
 _LAST_WORDS = 0.5  # seconds for the rest of stderr after a failure

@@ -16,8 +16,9 @@ from ..config import ConnectionConfig
 from ..errors import ConnectionLost
 from . import argv
 from .controldir import Entry, Record, own_identity, with_owner
+from .identity import ProcessId, Usage
 from .lease import Lease
-from .processes import ProcessId, Usage, capture
+from .processes import capture
 
 log = logging.getLogger("sshmux.master")
 

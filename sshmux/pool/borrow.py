@@ -6,18 +6,14 @@ import asyncio
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from types import CodeType, TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..clock import now
 from ..connection import Connection
 from ..link import Link
 from .slots import PooledConnection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .pool import Pool
 
 _FRAMES = 12  # of the borrower's stack are kept
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -49,27 +45,43 @@ class Waiting:
         return None
 
 
+class Lender(Protocol):
+    """What a borrow needs of the pool."""
+
+    def take(self) -> PooledConnection[Link] | None:
+        """A connection that is free now."""
+
+    async def wait(self, timeout: float | None) -> PooledConnection[Link]:
+        """A connection, waited for."""
+
+    def borrowed(self, borrow: Borrow) -> None:
+        """A borrow begins."""
+
+    def returned(self, borrow: Borrow, member: PooledConnection[Link]) -> None:
+        """A borrow ends."""
+
+
 class Borrow:
     """`async with manager.get_connection(…) as connection`: used once."""
 
     __slots__ = (
         "_connection",
         "_frames",
+        "_lender",
         "_member",
         "_pool",
-        "_pool_of",
         "_timeout",
         "since",
         "warned",
     )
 
-    def __init__(self, pool_of: Callable[[], Pool], timeout: float | None) -> None:
-        self._pool_of = pool_of
+    def __init__(self, lender: Callable[[], Lender], timeout: float | None) -> None:
+        self._lender = lender
         self._timeout = timeout
         self.warned = False
 
     async def __aenter__(self) -> Connection:
-        pool = self._pool = self._pool_of()
+        pool = self._pool = self._lender()
         member = pool.take()
         if member is None:
             member = await pool.wait(self._timeout)
@@ -77,7 +89,7 @@ class Borrow:
         self.since = now()
         self._frames = _stack(sys._getframe(1))
         pool.borrowed(self)
-        self._connection = pool.connection(member)
+        self._connection = Connection(member.connection)
         return self._connection
 
     async def __aexit__(

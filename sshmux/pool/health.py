@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import weakref
 from collections.abc import Iterable
+from typing import Protocol
 
 from ..errors import Error
 from .pool import Member, Pool
+
+log = logging.getLogger("sshmux.health")
+
+
+class Checker(Protocol):
+    """Somebody who knows what to check."""
+
+    async def check_health(self) -> None:
+        """One round."""
+
+
+async def check_regularly(ref: weakref.ref[Checker], interval: float) -> None:
+    """A round every `interval` seconds, until it is cancelled, or the checker was forgotten.
+
+    Only a weak reference: a task must not keep a manager alive that nobody else knows.
+    """
+    while True:
+        await asyncio.sleep(interval)  # the interval is the event
+        checker = ref()
+        if checker is None:
+            return
+        try:
+            await checker.check_health()
+        except Exception:
+            log.exception("a round of health checks failed")
+        del checker
 
 
 async def check_pools(pools: Iterable[Pool]) -> None:

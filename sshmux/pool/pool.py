@@ -9,7 +9,6 @@ from typing import Any
 
 from ..clock import now
 from ..config import PoolConfig
-from ..connection import Connection
 from ..dialler import Dialler
 from ..errors import AcquireTimeout, ConnectionLost, again
 from ..link import Link
@@ -331,7 +330,3 @@ class Pool:
     def _observe(self, member: Member, old: State | None, new: State, reason: str) -> None:
         if self._events.wanted:
             self._events.emit(Event(self.cluster_id, member.slot, old, new, reason, now()))
-
-    def connection(self, member: Member) -> Connection:
-        """A face of the member's link, for one borrower."""
-        return Connection(member.connection)

@@ -1,0 +1,165 @@
+"""The ends of pipes that are ours: emptied, or fed, by the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from ..tasks import settle
+
+_DEFAULT_PIPE = 64 * 1024
+
+
+class Reader:
+    """The reading end of a pipe, emptied in large reads as data arrives.
+
+    Without a `sink` the bytes are collected, up to `limit` if there is one (the rest is read
+    and thrown away); with a sink, each piece goes to it.
+    """
+
+    CHUNK = 1024 * 1024
+
+    def __init__(
+        self, fd: int, sink: Callable[[bytes], object] | None = None, limit: int | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self.chunks: list[bytes] = []
+        self._room = limit
+        self._grown = False
+        self._sink = sink or (self.chunks.append if limit is None else self._collect_some)
+        self._callbacks: list[Callable[[], object]] = []
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._readable)
+
+    @classmethod
+    def pipe(
+        cls, sink: Callable[[bytes], object] | None = None, limit: int | None = None
+    ) -> tuple[Reader, int]:
+        """A new pipe: its reader, and the writing end for a child."""
+        reading, writing = os.pipe()
+        try:
+            return cls(reading, sink, limit), writing
+        except BaseException:
+            os.close(reading)
+            os.close(writing)
+            raise
+
+    def _collect_some(self, data: bytes) -> None:
+        assert self._room is not None  # noqa: S101 - only set as the sink when there is a limit
+        if self._room > 0:
+            self.chunks.append(data[: self._room])
+            self._room -= len(data)
+
+    def _grow(self) -> None:
+        """A full default pipe (64 KiB) means bulk data: fewer, larger reads from now on."""
+        self._grown = True
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # /proc/sys/fs/pipe-user-pages-soft
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, self.CHUNK)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the end was read, or `close()` called."""
+        return self._fd < 0
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, self.CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._sink(data)
+        if not self._grown and len(data) >= _DEFAULT_PIPE:
+            self._grow()
+
+    def drain(self) -> None:
+        """Reads what is there now, without waiting for the loop."""
+        while self._fd >= 0:
+            try:
+                data = os.read(self._fd, self.CHUNK)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            self._sink(data)
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Calls back at the end of the stream; at once if it was reached."""
+        if self.closed:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    async def ended(self) -> None:
+        """Waits for the end of the stream."""
+        if not self.closed:
+            end = self._loop.create_future()
+            self.on_end(partial(settle, end))
+            await end
+
+    def close(self) -> None:
+        """Lets go of the pipe; safe to call twice."""
+        if self._fd >= 0:
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            callbacks, self._callbacks = self._callbacks, []
+            for callback in callbacks:
+                callback()
+
+    def bytes(self) -> bytes:
+        """Everything collected."""
+        return b"".join(self.chunks)
+
+    def text(self) -> str:
+        """Everything collected, decoded leniently."""
+        return self.bytes().decode("utf-8", "replace")
+
+
+class Writer:
+    """The writing end of a pipe, fed from memory as fast as the other side takes it."""
+
+    PIECE = 1024 * 1024
+
+    def __init__(self, fd: int, data: bytes) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._data = memoryview(data)
+        os.set_blocking(fd, False)
+        self._write()
+        if self._fd >= 0:
+            self._loop.add_writer(fd, self._write)
+
+    def _write(self) -> None:
+        try:
+            while self._data:
+                self._data = self._data[os.write(self._fd, self._data[: self.PIECE]) :]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:  # the reader is gone: what is left has nowhere to go
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Closes the pipe: the reader sees the end. Safe to call twice."""
+        if self._fd >= 0:
+            if not self._loop.is_closed():
+                self._loop.remove_writer(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            self._data.release()
+            self._data = memoryview(b"")
