@@ -250,6 +250,10 @@ class Link:
         if execution.aborted is not None:
             raise again(execution.aborted)
         if 0 <= status != 255:
+            if not self.master.standing:
+                # The status comes ahead of the last output, which went down with the master.
+                self._break("the master is gone")
+                raise self._lost(f"it went down as a command ended with {status}", True)
             execution.release()
             return status
         started = execution.preamble.pid is not None
@@ -269,7 +273,7 @@ class Link:
     def _lost(self, why: str, started: bool | None) -> ConnectionLost:
         what = {
             False: "The command was not started",
-            True: "The command had started, and may or may not have finished",
+            True: "The command had started; it may not have finished, or its output is incomplete",
             None: "The command may or may not have run",
         }[started]
         error = ConnectionLost(f"Connection to {self.config.address} lost: {why}. {what}.")

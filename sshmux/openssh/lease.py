@@ -14,10 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 from collections.abc import Callable
 
 from ..errors import ConnectionLost
 from . import muxproto
+
+
+_HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class Lease(asyncio.Protocol):
@@ -49,6 +53,15 @@ class Lease(asyncio.Protocol):
             except BaseException:
                 lease.close()
                 raise
+
+    @property
+    def standing(self) -> bool:
+        """Held, and not hung up at this moment: asks the kernel, ahead of the event loop."""
+        if not self.held or self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not any(event & _HUNG_UP for _, event in poll.poll(0))
 
     async def ping(self, timeout: float) -> int:
         """The master's pid, from its own mouth: 0.1 ms, no process started.

@@ -86,6 +86,11 @@ class Master:
         return self._lease is not None and self._lease.held
 
     @property
+    def standing(self) -> bool:
+        """As `alive`, but sure of this very moment: 2 µs more, for when a result hangs on it."""
+        return self._lease is not None and self._lease.standing
+
+    @property
     def usable(self) -> bool:
         """Alive, and its socket is still in the directory. Starts nothing; takes microseconds."""
         return self.alive and self._stopping is None and os.path.exists(self.entry.socket)
