@@ -172,6 +172,8 @@ class PoolConfig:
         acquire_timeout: how long a borrower waits for a connection; None for ever.
         max_parallel_dials: log-ins under way at once per cluster (sshd's MaxStartups drops some
             from 10 on).
+        max_total_dials: the same over all clusters of a manager: each costs this machine some
+            processor time, and a hundred at once would all be slow.
         dial_attempts: tries of one log-in, for passing trouble only.
         dial_backoff: the pause after the first failed try; it doubles, with jitter.
         grace: how long a master outlives a manager that was killed (`ControlPersist`).
@@ -190,6 +192,7 @@ class PoolConfig:
     health_timeout: float = 10
     acquire_timeout: float | None = None
     max_parallel_dials: int = 4
+    max_total_dials: int = 32
     dial_attempts: int = 3
     dial_backoff: float = 0.5
     grace: int = 20
@@ -203,6 +206,7 @@ class PoolConfig:
             "sessions_per_connection",
             "max_health_failures",
             "max_parallel_dials",
+            "max_total_dials",
             "dial_attempts",
             "grace",
         ):

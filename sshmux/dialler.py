@@ -36,6 +36,7 @@ class Dialler:
         pool: PoolConfig,
         directory: ControlDir,
         credentials: Credentials,
+        everybodys_places: asyncio.Semaphore,
         before_dial: Callable[[], None],
     ) -> None:
         self.config = config
@@ -47,6 +48,7 @@ class Dialler:
         self._directory = directory
         self._credentials = credentials
         self._before_dial = before_dial
+        self._everybodys_places = everybodys_places
         self._places = asyncio.Semaphore(pool.max_parallel_dials)
         self._trial = asyncio.Lock()
         self._proved = False
@@ -62,7 +64,7 @@ class Dialler:
 
     async def dial(self, slot: str) -> Link:
         """A new link, held; or an adopted one. Retries passing trouble, within `timeout` in all."""
-        async with self._places:
+        async with self._places, self._everybodys_places:
             master = await adopt(self.config, self._directory, persist=self._pool.persist)
             if master is not None:
                 self.adopted += 1

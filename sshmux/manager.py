@@ -220,6 +220,7 @@ class ConnectionManager:
                 self._abandon(end=True)
                 self._started = False
             self._loop = loop
+            self._dial_places = asyncio.Semaphore(self.config.max_total_dials)
 
     # Clusters
 
@@ -324,6 +325,7 @@ class ConnectionManager:
                 self.config,
                 self.control_dir,
                 self._credentials,
+                self._dial_places,
                 self._before_dial,
             )
             cluster.pool = Pool(cluster_id, self.config, dialler, self._events, care=self._started)

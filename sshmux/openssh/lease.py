@@ -20,7 +20,6 @@ from collections.abc import Callable
 from ..errors import ConnectionLost
 from . import muxproto
 
-
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 

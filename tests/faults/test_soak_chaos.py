@@ -1,4 +1,4 @@
-"""A long run with everything going wrong at random: nothing hangs, nothing is left, no login storm."""
+"""A long run with everything going wrong at random: nothing hangs, and nothing is left."""
 
 from __future__ import annotations
 
