@@ -1,0 +1,102 @@
+"""The command's entry point, and what all of its parts share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from .. import __version__
+
+_COMMANDS = {
+    "ls": "Show every connection in the control directory.",
+    "run": "Run a command on a host, over a connection that stays.",
+    "check": "Ask connections whether they work.",
+    "stop": "End connections.",
+    "completion": "Print a script that completes this command in your shell.",
+}
+
+
+class _Lazy(click.Group):
+    """Loads a subcommand when it is used, so that each starts as fast as it can."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f".{cmd_name}", __package__).command
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    import subprocess
+
+    click.echo(f"sshmux {__version__}")
+    try:
+        done = subprocess.run(
+            ["ssh", "-V"], capture_output=True, text=True, timeout=10, check=False
+        )
+        click.echo(f"ssh: {done.stderr.strip()}")
+    except (OSError, subprocess.TimeoutExpired):
+        click.echo("ssh: not found")
+    context.exit()
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The control directory, instead of $SSHMUX_DIR or the default.",
+)
+@click.option("-v", "--verbose", count=True, help="Log to stderr; twice for everything.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the versions of sshmux and ssh.",
+)
+def cli(directory: Path | None, verbose: int) -> None:
+    """Look at, use and end the ControlMaster connections of sshmux.
+
+    \b
+    sshmux run cluster -- squeue --me     run a command; the log-in is kept for the next one
+    sshmux ls                             what connections are there
+    sshmux check                          do they work
+    sshmux stop cluster                   end one
+    """
+    if directory is not None:
+        os.environ["SSHMUX_DIR"] = str(directory)
+    if verbose:
+        logging.basicConfig(
+            level=logging.DEBUG if verbose > 1 else logging.INFO,
+            format="%(relativeCreated)6d ms %(name)s: %(message)s",
+        )
+    else:
+        logging.basicConfig(level=logging.WARNING, format="sshmux: %(message)s")
+
+
+def main() -> None:
+    """Runs the command. Errors of ours are one line and exit status 255, as ssh's are."""
+    from ..errors import Error
+
+    try:
+        cli(prog_name="sshmux")
+    except Error as error:
+        click.echo(f"sshmux: {error}", err=True)
+        sys.exit(255)
