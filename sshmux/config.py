@@ -45,6 +45,7 @@ _RESERVED = {
     "batchmode": "sshmux sets it, depending on whether it has a password to give",
     "numberofpasswordprompts": "sshmux answers one prompt once",
     "serveraliveinterval": "use keepalive_interval=",
+    "serveralivecountmax": "sshmux sets it; use keepalive_interval=",
     "userknownhostsfile": "use known_hosts_file=",
     "stricthostkeychecking": "use strict_host_key_checking=",
     "include": "use config_file=",
@@ -102,6 +103,8 @@ class ConnectionConfig:
 
     def __post_init__(self) -> None:
         _check_type("host", self.host, str)
+        if "://" in self.host:
+            raise ConfigError(f"host {self.host!r} is a URI: give host=, port= and username=")
         user, at, host = self.host.rpartition("@")
         if at:
             if self.username not in (None, user):
@@ -119,7 +122,8 @@ class ConnectionConfig:
         check_seconds("keepalive_interval", self.keepalive_interval)
         for name in ("key_file", "known_hosts_file", "config_file"):
             self._set(name, _path(name, getattr(self, name)))
-        if self.strict_host_key_checking not in (True, False, "yes", "ask", "accept-new"):
+        strict: object = self.strict_host_key_checking
+        if not isinstance(strict, bool) and strict not in ("yes", "ask", "accept-new"):
             raise ConfigError(
                 f"strict_host_key_checking={self.strict_host_key_checking!r}: "
                 "use True, False, 'yes', 'ask' or 'accept-new'"
@@ -128,9 +132,13 @@ class ConnectionConfig:
             raise ConfigError(
                 f"remote_shell={self.remote_shell!r}: use 'auto', 'posix', 'csh', 'fish' or 'none'"
             )
+        _check_type("use_agent", self.use_agent, bool)
+        if self.agent_forwarding is not None:
+            _check_type("agent_forwarding", self.agent_forwarding, bool)
         if self.agent_forwarding and not self.use_agent:
             raise ConfigError("agent_forwarding=True needs use_agent=True")
         _check_text("ssh_program", self.ssh_program)
+        _check_type("ssh_options", self.ssh_options, Mapping)
         options = {name: _option(name, value) for name, value in self.ssh_options.items()}
         self._set("ssh_options", MappingProxyType(options))
 
@@ -277,9 +285,14 @@ def _path(name: str, value: object) -> Path | None:
     text = os.fspath(value)
     if not isinstance(text, str) or not text:
         raise ConfigError(f"{name}={value!r}: use a path")
-    if _CONTROL.search(text) or "${" in text or '"' in text:
-        raise ConfigError(f"{name} {text!r}: control characters, quotes and ${{ cannot go to ssh")
-    return Path(text).expanduser().absolute()
+    if _CONTROL.search(text) or "${" in text or '"' in text or "\\" in text:
+        raise ConfigError(
+            f"{name} {text!r}: control characters, quotes, backslashes and ${{ cannot go to ssh"
+        )
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # ~nobody
+        raise ConfigError(f"{name} {text!r}: {error}") from None
 
 
 def _option(name: object, value: object) -> str | int | bool | tuple[str, ...]:

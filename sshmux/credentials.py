@@ -54,10 +54,11 @@ class Credentials:
             raise ConfigError("the password has a line break or NUL in it: no prompt takes that")
         self._absent.pop(name, None)
         # Read back: the null backend takes everything and keeps nothing.
-        if self._call(lambda: _store(self._service, name, password)):
+        if self._call(lambda: _store(self._service, name, password), insist=True):
             self._memory.pop(name, None)
         else:
             self._memory[name] = password
+            self._warn("it keeps nothing")
 
     def get(self, name: str) -> str | None:
         """The password, or None. Blocks for at most the deadline."""
@@ -68,7 +69,7 @@ class Credentials:
     def delete(self, name: str) -> None:
         """Forgets a password; one that does not exist is no error."""
         self._memory.pop(name, None)
-        self._call(lambda: _remove(self._service, name))
+        self._call(lambda: _remove(self._service, name), insist=True)
 
     async def lookup(self, name: str) -> str | None:
         """`get` without blocking the event loop, for a log-in.
@@ -89,8 +90,9 @@ class Credentials:
     def _avoiding(self) -> bool:
         return self._avoid_until > now()
 
-    def _call(self, function: Callable[[], T | None]) -> T | None:
-        if self._avoiding:
+    def _call(self, function: Callable[[], T | None], *, insist: bool = False) -> T | None:
+        """`insist`: a person asked for it, so it is tried even while the keyring is avoided."""
+        if self._avoiding and not insist:
             return None
         try:
             return _in_thread(function).result(self._deadline)
@@ -109,10 +111,15 @@ class Credentials:
 
     def _unavailable(self, error: BaseException, *, wanted: bool) -> None:
         self._avoid_until = now() + _AVOID
-        if self._warned or not wanted:
+        if wanted:
+            self._warn(
+                "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
+            )
+
+    def _warn(self, what: str) -> None:
+        if self._warned:
             return
         self._warned = True
-        what = "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
         log.warning(
             "the system keyring cannot be used (%s): passwords are kept in memory only, and "
             "forgotten when this program ends. See `keyring diagnose`.",

@@ -16,7 +16,8 @@ from .openssh.controldir import ControlDir
 from .openssh.dial import adopt, dial
 from .openssh.launch import Secret
 from .openssh.master import Master
-from .openssh.prompts import expected_who
+from .openssh.prompts import NAMES_WHO_ASKS, expected_who
+from .openssh.version import ssh_version
 
 log = logging.getLogger("sshmux.dial")
 
@@ -119,4 +120,13 @@ class Dialler:
         if password is None:
             return None
         resolved = await self.knowledge.resolved(self.config)
+        version = await ssh_version(self.config.ssh_program)
+        if resolved.proxied and version < NAMES_WHO_ASKS:
+            log.warning(
+                "%s: this ssh (%d.%d) does not say which host asks for a password, and there is a "
+                "jump host: the password is not given. Use a key, or OpenSSH 8.5 or later",
+                self.config.address,
+                *version,
+            )
+            return None
         return Secret(password, expected_who(resolved.user, resolved.prompt_host))

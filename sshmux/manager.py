@@ -267,7 +267,11 @@ class ConnectionManager:
                 strict_host_key_checking,
                 **more,
             )
-        elif host is not None or more:
+        elif more or (
+            (host, port, username, key_file, use_agent, known_hosts_file)
+            != (None, 22, None, None, True, None)
+            or (strict_host_key_checking, timeout, keepalive_interval) != (True, 30, 60)
+        ):
             raise ConfigError("register_cluster: give config=, or host and the rest, not both")
         config.check_files()
         known = self._clusters.get(cluster_id)

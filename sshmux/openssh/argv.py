@@ -8,6 +8,7 @@ carries the *guard*, with which ssh can reach a control socket and nothing else.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 
@@ -112,7 +113,7 @@ def _target(config: ConnectionConfig) -> list[str]:
 
 def _options(config: ConnectionConfig) -> list[str]:
     options = [
-        f"ServerAliveInterval={round(config.keepalive_interval)}",
+        f"ServerAliveInterval={math.ceil(config.keepalive_interval)}",
         f"ServerAliveCountMax={_KEEPALIVE_COUNT}",
     ]
     if config.key_file is not None:

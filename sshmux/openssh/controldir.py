@@ -10,7 +10,6 @@ atomically, so several managers share one directory without a lock.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -103,9 +102,24 @@ class Record:
     def from_json(cls, text: str) -> Record | None:
         """A record, or None for text that is none (of another version, say)."""
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError):
+            record = cls(**json.loads(text))
+        except (ValueError, TypeError, RecursionError):
             return None
+        return record if record._sound else None
+
+    @property
+    def _sound(self) -> bool:
+        """Whether the values are of the kinds that the properties above count on."""
+        words = (self.name, self.cluster, self.slot, self.address, self.digest, self.node)
+        numbers = (self.persist, self.owner_pid, self.master_pid)
+        times = (self.created_at, self.owner_created, self.master_created)
+        return (
+            all(isinstance(word, str) for word in words)
+            and all(number is None or type(number) is int for number in numbers)
+            and all(time is None or type(time) in (int, float) for time in times)
+            and self.persist is not None
+            and all(pid is None or 0 < pid < 2**31 for pid in (self.owner_pid, self.master_pid))
+        )
 
 
 @dataclass(frozen=True)
@@ -336,7 +350,7 @@ def default_path() -> Path:
 
 
 def readable(cluster: str) -> str:
-    """A cluster's name as part of a file name; two names never become one."""
+    """A cluster's name as part of a file name. What is lost lives on in a hash, for people."""
     plain = re.sub(r"[^A-Za-z0-9_@+=,.-]", "_", cluster).lstrip(".-") or "cluster"
     return plain if plain == cluster else f"{plain}~{_hash(cluster)}"
 
@@ -345,7 +359,7 @@ def shorten(label: str, room: int) -> str:
     """At most `room` characters; what is cut away lives on in a hash."""
     if len(label) <= room:
         return label
-    return f"{label[: room - 5]}~{_hash(label)}"
+    return f"{label[: max(0, room - 5)]}~{_hash(label)}"[:room]
 
 
 def _hash(text: str) -> str:
@@ -356,7 +370,7 @@ def _hash(text: str) -> str:
 def _identity(pid: int) -> ProcessId:
     found = ProcessId.of(pid)
     if found is None:
-        raise ControlDirError("this process cannot be found: is /proc mounted?", errno.ENOENT)
+        raise ControlDirError("this process cannot be found: is /proc mounted?")
     return found
 
 

@@ -34,6 +34,11 @@ def _d(
 
 DIAGNOSES: tuple[Diagnosis, ...] = (
     _d(
+        r"REVOKED HOST KEY|host key .* (is marked as|was) revoked",
+        errors.HostKeyNotVerifiable,
+        "The key is marked as revoked: it may have been stolen. Ask the operators; do not log in.",
+    ),
+    _d(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key for .* has changed",
         errors.HostKeyChanged,
         "The host key is not the one on record. Somebody may be listening in, or the server was "
@@ -41,11 +46,29 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
     ),
     _d(
         r"No .* host key is known for|Host key verification failed|host key .* is not trusted"
-        r"|REVOKED HOST KEY|Host certificate .*(invalid|expired)",
+        r"|Host certificate .*(invalid|expired)",
         errors.HostKeyUnknown,
         "No trusted key of this host is on record. Compare its fingerprint with what the operators "
         "publish, by logging in once: {login} (or register the cluster with "
         "strict_host_key_checking='accept-new' to trust the first key seen)",
+    ),
+    _d(
+        r"^(command-line|/.*?):? line \d+: |Bad configuration option|bad configuration options"
+        r"|Can't open user config file|Bad owner or permissions on",
+        errors.ConfigError,
+        "ssh cannot use its configuration: mend the option that it names.",
+    ),
+    _d(
+        r"path too long for Unix domain socket|ControlPath too long"
+        r"|(cannot bind to path|unix_listener|mux_listener|ControlSocket|muxserver_listen|"
+        r"link mux listener)",
+        errors.ControlDirError,
+        "The control socket could not be made: choose another directory with $SSHMUX_DIR.",
+    ),
+    _d(
+        r"(connect to|bind) .*(Permission denied|Operation not permitted)",
+        errors.HostUnreachable,
+        "This machine does not allow it: check its firewall and routes.",
     ),
     _d(
         r"UNPROTECTED PRIVATE KEY FILE|bad permissions",
@@ -58,7 +81,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "The server counted too many keys: name the right one with key_file=, or use_agent=False.",
     ),
     _d(
-        r"Permission denied|No more authentication methods|Authentication failed",
+        r"Permission denied( \(|, please)|No more authentication methods|Authentication failed",
         errors.PermissionDenied,
         "{denied}",
     ),
@@ -86,7 +109,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
     ),
     _d(
         r"No route to host|Network is unreachable|Network is down|Host is down"
-        r"|Operation not permitted|Can't assign requested address",
+        r"|Can(not|'t) assign requested address",
         errors.HostUnreachable,
         "Check the network (VPN, firewall) and the address.",
     ),
@@ -96,20 +119,6 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         errors.KeyExchangeFailed,
         "Client and server have no algorithm in common: see ssh_options (KexAlgorithms, "
         "HostKeyAlgorithms, …) and man ssh_config.",
-    ),
-    _d(
-        r"Bad configuration option|bad configuration options|unsupported option|Bad (yes/no|number)"
-        r"|keyword .* extra arguments|Can't open user config file|Bad owner or permissions on"
-        r"|command-line line \d+|missing argument",
-        errors.ConfigError,
-        "ssh cannot use its configuration: mend the option that it names.",
-    ),
-    _d(
-        r"path too long for Unix domain socket|ControlPath too long"
-        r"|(cannot bind to path|unix_listener|mux_listener|ControlSocket|muxserver_listen|"
-        r"link mux listener)",
-        errors.ControlDirError,
-        "The control socket could not be made: choose another directory with $SSHMUX_DIR.",
     ),
     _d(
         r"Connection (closed|reset)|Connection to .* closed|kex_exchange_identification"
@@ -210,7 +219,7 @@ def _line_of(text: str, position: int) -> str:
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
     line = text[start:] if end < 0 else text[start:end]
-    return line.strip().strip("@").strip().rstrip(".")
+    return line.strip().strip("@").strip().rstrip(".!")
 
 
 def _login(config: ConnectionConfig) -> str:
@@ -231,7 +240,7 @@ def _fill(advice: str, config: ConnectionConfig, stderr: str) -> str:
     return (
         advice.replace("{login}", _login(config))
         .replace("{forget}", _forget(config, stderr))
-        .replace("{chmod}", f"chmod 600 {shlex.quote(str(config.key_file or 'KEY'))}")
+        .replace("{chmod}", _protect(config, stderr))
         .replace("{denied}", _denied(config))
     )
 
@@ -247,6 +256,12 @@ def _forget(config: ConnectionConfig, stderr: str) -> str:
     if offending:
         words += ["-f", offending.group(1)]
     return shlex.join(words)
+
+
+def _protect(config: ConnectionConfig, stderr: str) -> str:
+    """chmod, for the key that ssh names: it need not be the one of `key_file`."""
+    named = re.search(r"Permissions \d+ for '(.*)' are too open", stderr)
+    return shlex.join(["chmod", "600", named.group(1) if named else str(config.key_file or "KEY")])
 
 
 def _denied(config: ConnectionConfig) -> str:

@@ -12,6 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+# Since OpenSSH 8.5 a keyboard-interactive question begins with `(user@host) `, which the server
+# cannot forge. Before, a jump host could ask exactly as the target does.
+NAMES_WHO_ASKS = (8, 5)
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -80,17 +84,20 @@ def sanitise(text: str, limit: int = 200) -> str:
 
 
 def classify(text: str) -> Prompt:
-    """The prompt that stands at the end of `text`: its last line, the one being asked.
+    """The prompt that `text` is, whole; or, of those that name nobody, the one at its end.
 
-    Control characters in it make it unknown: ssh's own prompts have none, and a terminal
+    A server's own words may have line breaks, which ssh passes on to the terminal (utf8.c:
+    asmprintf): the last line of a jump host's question can read like a prompt of another host.
+    So a prompt that names somebody is the whole text since the last answer, or it is none.
+    Other control characters make it unknown: ssh's own prompts have none, and a terminal
     escape could make one prompt look like another.
     """
-    line = text.replace("\r\n", "\n").rpartition("\n")[2]
-    line = line.rpartition("\r")[2]
-    if not _CONTROL.search(line):
-        for kind in KINDS:
-            if found := kind.pattern.fullmatch(line):
-                return kind(line, found.groupdict().get("who") or "")
+    whole = re.sub(r"\r+\n", "\n", text).lstrip("\r\n")
+    line = whole.rpartition("\n")[2]
+    for kind in KINDS:
+        asked = whole if "who" in kind.pattern.groupindex else line
+        if not _CONTROL.search(asked) and (found := kind.pattern.fullmatch(asked)):
+            return kind(asked, found.groupdict().get("who") or "")
     return UnknownPrompt(sanitise(line))
 
 

@@ -31,7 +31,8 @@ _FAMILIES: dict[str, Shell] = {
     "fish": "fish",
 }
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
+# Not '=' (an assignment; zsh reads =ls as /bin/ls) nor '%' (fish reads %self as its pid).
+_SAFE = re.compile(r"[A-Za-z0-9_@+:,./-]+\Z")
 _PREAMBLE_LIMIT = 256 * 1024  # more noise than this from start-up files: stop looking
 
 
@@ -79,7 +80,8 @@ def command_line(
     if not line.strip():
         raise ConfigError("the command is empty: give a command to run")
     if cwd is not None:
-        line = f"cd {quote(_dashless(cwd), shell)} || exit 1; {line}"
+        # Not `exit 1`: tcsh goes on after an `exit` that is not the last command of the line.
+        line = f"cd {_directory(cwd, shell)} || exec false; {line}"
     for name, value in (env or {}).items():
         line = f"{_assignment(name, value, shell)}; {line}"
     if "\0" in line:
@@ -94,9 +96,18 @@ def _quote_all(words: Sequence[str], shell: Shell) -> str:
     return " ".join(quote(word, shell) for word in words)
 
 
-def _dashless(path: str) -> str:
-    """`cd -x` would be an option, and `--` is not understood by every shell's cd."""
-    return f"./{path}" if path.startswith("-") else path
+def _directory(path: str, shell: Shell) -> str:
+    """A directory for `cd`; a home directory's `~/` stays the shell's to read."""
+    if path == "~":
+        return path
+    if path.startswith("~/"):
+        return f"~/{quote(path[2:], shell)}"
+    return quote(_plain(path), shell)
+
+
+def _plain(path: str) -> str:
+    """No option (`-x`), no place on the directory stack (`+1`), nothing to find along CDPATH."""
+    return path if path.startswith("/") else f"./{path}"
 
 
 def _assignment(name: str, value: str, shell: Shell) -> str:
@@ -150,7 +161,7 @@ class Preamble:
         keep = self._possible_start(data)
         self._held, data = data[keep:], data[:keep]
         self._passed += len(data)
-        if self._passed > _PREAMBLE_LIMIT:
+        if self._passed + len(self._held) > _PREAMBLE_LIMIT:
             self._open = False
             data, self._held = data + self._held, b""
         return data

@@ -22,6 +22,7 @@ class Resolved:
     host_key_alias: str | None = None
     send_env: tuple[str, ...] = ()
     forward_agent: bool = False
+    proxied: bool = False
 
     @property
     def prompt_host(self) -> str:
@@ -48,6 +49,7 @@ def parse(text: str) -> Resolved:
         send_env=tuple(send_env),
         # `yes`, or the path or $VARIABLE of an agent's socket.
         forward_agent=single.get("forwardagent", "no") != "no",
+        proxied=any(single.get(key, "none") != "none" for key in ("proxyjump", "proxycommand")),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..link import Link
 from .events import State
 from .slots import PooledConnection, Slots
+
+if TYPE_CHECKING:
+    from ..link import Link
 
 
 @dataclass

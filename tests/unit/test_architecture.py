@@ -1,0 +1,227 @@
+"""The rooms: who may import whom, who may dial, and who must not do I/O. Read from the sources."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import sshmux
+
+ROOT = Path(sshmux.__file__).parent
+
+
+@dataclass(frozen=True)
+class Import:
+    importer: str
+    imported: str
+    at_runtime: bool
+    at_top: bool
+
+
+def module_name(path: Path) -> str:
+    parts = ["sshmux", *path.relative_to(ROOT).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in ROOT.rglob("*.py")}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.items()}
+
+
+def imports_of(name: str) -> list[Import]:
+    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    found = []
+
+    def visit(node: ast.AST, runtime: bool, top: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                visit(child, False, top)
+            elif isinstance(child, ast.Import):
+                found.extend(Import(name, alias.name, runtime, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = ".".join(package.split(".")[: len(package.split(".")) + 1 - child.level])
+                prefix = base if child.level else ""
+                whole = ".".join(part for part in (prefix, child.module) if part)
+                for alias in child.names:
+                    inner = f"{whole}.{alias.name}"
+                    target = inner if inner in SOURCES else whole
+                    found.append(Import(name, target, runtime, top))
+            else:
+                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                visit(child, runtime, top and not inside)
+
+    visit(TREES[name], True, True)
+    return found
+
+
+IMPORTS = {name: imports_of(name) for name in SOURCES}
+
+# Lower floors first; a package's modules share its floor unless they are named themselves.
+FLOORS = {
+    "sshmux.errors": 0,
+    "sshmux.clock": 0,
+    "sshmux.config": 0,
+    "sshmux.tasks": 0,
+    "sshmux.openssh": 1,
+    "sshmux.credentials": 1,
+    "sshmux.sessions": 2,
+    "sshmux.execution": 2,
+    "sshmux.ending": 2,
+    "sshmux.process": 2,
+    "sshmux.link": 2,
+    "sshmux.connection": 2,
+    "sshmux.dialler": 3,
+    "sshmux.pool": 4,
+    "sshmux.registry": 5,
+    "sshmux.manager": 6,
+    "sshmux.testing": 7,
+    "sshmux.cli": 8,
+    "sshmux.__main__": 9,
+}
+
+
+def floor(name: str) -> int | None:
+    while name and name not in FLOORS:
+        name = name.rpartition(".")[0]
+    return FLOORS.get(name)
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"sshmux"}))
+def test_every_module_has_a_floor(name: str) -> None:
+    assert floor(name) is not None, "give it a room in FLOORS, and in docs/design.md"
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"sshmux"}))
+def test_imports_go_down_or_along_never_up(name: str) -> None:
+    own = floor(name)
+    assert own is not None
+    for found in IMPORTS[name]:
+        if not found.imported.startswith("sshmux") or found.imported == "sshmux":
+            continue
+        there = floor(found.imported)
+        assert there is not None
+        assert there <= own, f"{name} (floor {own}) imports {found.imported} (floor {there})"
+
+
+def test_no_module_imports_the_front_door() -> None:
+    """`import sshmux` inside would make every module a part of one circle."""
+    guests = {"sshmux.testing", "sshmux.cli"}
+    for name, found in IMPORTS.items():
+        if not any(name.startswith(guest) for guest in guests):
+            assert "sshmux" not in {each.imported for each in found if each.at_runtime}, name
+
+
+def test_there_are_no_circles_not_even_for_the_type_checker() -> None:
+    graph = {
+        name: {each.imported for each in found if each.imported in SOURCES and name != "sshmux"}
+        for name, found in IMPORTS.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+PURE = [
+    "sshmux.config",
+    "sshmux.openssh.argv",
+    "sshmux.openssh.remote",
+    "sshmux.openssh.prompts",
+    "sshmux.openssh.diagnostics",
+    "sshmux.openssh.muxproto",
+    "sshmux.pool.slots",
+    "sshmux.pool.stats",
+]
+INPUT_OUTPUT = {
+    *["asyncio", "socket", "subprocess", "select", "selectors", "threading", "multiprocessing"],
+    *["signal", "shutil", "tempfile", "fcntl", "pty", "psutil", "pexpect", "keyring", "time"],
+}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_import_no_input_and_output(name: str) -> None:
+    assert not {each.imported.partition(".")[0] for each in IMPORTS[name]} & INPUT_OUTPUT
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_ask_the_system_nothing(name: str) -> None:
+    allowed = {"PathLike", "fspath"} | ({"access", "R_OK"} if name == "sshmux.config" else set())
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os":
+            assert node.attr in allowed, ast.unparse(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"open", "print", "input"}
+
+
+def uses(name: str, module: str, attribute: str) -> bool:
+    """Whether a module's source names `attribute` of `module`, in whatever way."""
+    last = module.rpartition(".")[2]
+    imported = any(each.imported == module for each in IMPORTS[name])
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Attribute):
+            whose = ast.unparse(node.value).rpartition(".")[2]
+            if imported and (whose, node.attr) == (last, attribute):
+                return True
+        elif isinstance(node, ast.ImportFrom):
+            whose = (node.module or "").rpartition(".")[2]
+            if whose == last and attribute in {alias.name for alias in node.names}:
+                return True
+    return False
+
+
+def test_one_module_dials() -> None:
+    argv = "sshmux.openssh.argv"
+    assert [name for name in SOURCES if uses(name, argv, "master")] == ["sshmux.openssh.dial"]
+    assert uses("sshmux.openssh.resolve", argv, "resolve")  # the search finds what is there
+
+
+def test_one_function_dials() -> None:
+    callers = [
+        function.name
+        for function in ast.walk(TREES["sshmux.openssh.dial"])
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "argv.master"
+    ]
+    assert callers == ["dial"]
+
+
+def test_every_command_line_but_two_goes_through_the_guard() -> None:
+    makers = {
+        function.name: {
+            ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)
+        }
+        for function in TREES["sshmux.openssh.argv"].body
+        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_")
+    }
+    unguarded = {name for name, calls in makers.items() if "guard" not in calls}
+    assert unguarded == {"master", "resolve", "guard", "escape_path"}
+    assert len(makers) > len(unguarded)
+
+
+STARTERS = {"Popen", "run", "check_output", "check_call", "call"}
+
+
+def test_ssh_is_started_from_argv_and_from_nowhere_else() -> None:
+    """A literal list that begins with ssh would be a command line without the rules."""
+    for name, tree in TREES.items():
+        if name.startswith(("sshmux.testing", "sshmux.cli")) or name == "sshmux.openssh.argv":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.List) and node.elts:
+                first = node.elts[0]
+                assert not (isinstance(first, ast.Constant) and first.value == "ssh"), name
+
+
+def test_processes_are_started_in_two_places() -> None:
+    starters = {
+        name
+        for name, tree in TREES.items()
+        if not name.startswith(("sshmux.testing", "sshmux.cli"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == "subprocess"
+        and node.func.attr in STARTERS
+    }
+    assert starters == {"sshmux.openssh.processes", "sshmux.openssh.askpass"}

@@ -1,0 +1,227 @@
+"""The public names, what their import costs, and the API that people know."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sshmux
+from sshmux import Connection, ConnectionConfig, ConnectionManager, PooledConnection
+
+SOURCE = Path(sshmux.__file__)
+
+
+def typed_names() -> dict[str, str]:
+    """The names that a type checker sees, and where it sees them."""
+    found = {}
+    for node in ast.walk(ast.parse(SOURCE.read_text("utf-8"))):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in node.body:
+                assert isinstance(line, ast.ImportFrom)
+                for name in line.names:
+                    assert name.asname == name.name  # `as` makes it public for type checkers
+                    found[name.name] = line.module or ""
+    return found
+
+
+def test_type_checkers_and_programs_see_the_same_names() -> None:
+    assert set(typed_names()) == set(sshmux.__all__)
+    assert len(sshmux.__all__) == len(set(sshmux.__all__))
+
+
+@pytest.mark.parametrize("name", sshmux.__all__)
+def test_every_name_is_what_it_says(name: str) -> None:
+    value = getattr(sshmux, name)
+    assert value is getattr(importlib.import_module(f"sshmux.{typed_names()[name]}"), name)
+    assert value.__name__ == name
+    assert name in dir(sshmux)
+
+
+def test_every_error_is_public() -> None:
+    from sshmux import errors
+
+    assert set(errors.__all__) <= set(sshmux.__all__)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'sshmux' has no attribute 'nonsense'"):
+        sshmux.nonsense  # noqa: B018
+    with pytest.raises(ImportError):
+        from sshmux import nonsense  # noqa: F401
+
+
+def loaded_by(statement: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=SOURCE.parent.parent,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import sshmux", "import sshmux.manager", "import sshmux.testing"],
+)
+def test_imports_are_lean(statement: str) -> None:
+    loaded = loaded_by(statement)
+    assert "sshmux" in loaded
+    assert not loaded & {"click", "rich", "keyring", "pexpect", "pytest", "asyncssh"}
+
+
+def test_the_package_itself_loads_nothing_before_it_is_needed() -> None:
+    assert {name for name in loaded_by("import sshmux") if name.startswith("sshmux")} == {"sshmux"}
+
+
+def test_the_askpass_helper_loads_little() -> None:
+    loaded = loaded_by("import sshmux.openssh.askpass")
+    assert not loaded & {"asyncio", "psutil", "keyring", "click", "rich"}
+
+
+# The API that people know
+
+REQUIRED = inspect.Parameter.empty
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+
+
+def positional(function: Callable[..., Any]) -> list[str]:
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and name != "self"
+    ]
+
+
+def test_connection_config() -> None:
+    names = parameters(ConnectionConfig)
+    assert positional(ConnectionConfig) == [
+        "host",
+        "port",
+        "username",
+        "key_file",
+        "use_agent",
+        "timeout",
+        "keepalive_interval",
+        "known_hosts_file",
+        "strict_host_key_checking",
+    ]
+    assert names["host"] is REQUIRED
+    assert [names[name] for name in positional(ConnectionConfig)[1:]] == [
+        *[22, None, None, True, 30, 60, None, True]
+    ]
+    ours = [name for name in names if name not in positional(ConnectionConfig)]
+    assert "ssh_options" in ours
+    assert not any(names[name] is REQUIRED for name in ours)
+
+
+def test_pooled_connection() -> None:
+    assert positional(PooledConnection) == [
+        *["connection", "cluster_id", "created_at", "last_used", "in_use", "health_check_failures"]
+    ]
+    names = parameters(PooledConnection)
+    assert (names["in_use"], names["health_check_failures"]) == (False, 0)
+    assert positional(PooledConnection.is_stale)[:1] == ["max_age"]
+    assert positional(PooledConnection.is_idle_too_long)[:1] == ["max_idle"]
+    for method in (PooledConnection.mark_used, PooledConnection.mark_available):
+        assert all(default is not REQUIRED for default in parameters(method).values())
+
+
+def test_connection_manager() -> None:
+    assert positional(ConnectionManager) == ["pool_size"]
+    assert {
+        "pool_size": 5,
+        "engine": "ssh",
+        "sessions_per_connection": 1,
+        "persist": 0,
+        "max_age": 3600,
+        "max_idle": 300,
+        "health_interval": 60,
+        "max_health_failures": 3,
+        "acquire_timeout": None,
+        "prompter": None,
+        "control_dir": None,
+    }.items() <= parameters(ConnectionManager).items()
+
+
+def test_register_cluster() -> None:
+    method = ConnectionManager.register_cluster
+    assert positional(method) == [
+        "cluster_id",
+        "host",
+        "port",
+        "username",
+        "key_file",
+        "use_agent",
+        "known_hosts_file",
+        "strict_host_key_checking",
+    ]
+    assert {
+        "cluster_id": REQUIRED,
+        "port": 22,
+        "username": None,
+        "key_file": None,
+        "use_agent": True,
+        "known_hosts_file": None,
+        "strict_host_key_checking": True,
+        "config": None,
+        "timeout": 30,
+        "keepalive_interval": 60,
+    }.items() <= parameters(method).items()
+
+
+METHODS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "start": (True, {}),
+    "stop": (True, {}),
+    "set_password": (False, {"cluster_id": REQUIRED, "password": REQUIRED}),
+    "get_password": (False, {"cluster_id": REQUIRED}),
+    "delete_password": (False, {"cluster_id": REQUIRED}),
+    "connect": (True, {"cluster_id": REQUIRED}),
+    "disconnect": (True, {"cluster_id": REQUIRED}),
+    "get_connection": (False, {"cluster_id": REQUIRED, "timeout": None}),
+    "test_connection": (True, {"cluster_id": REQUIRED}),
+    "get_connection_metrics": (True, {"cluster_id": REQUIRED}),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_the_manager(name: str) -> None:
+    method = getattr(ConnectionManager, name)
+    is_async, expected = METHODS[name]
+    assert inspect.iscoroutinefunction(method) is is_async
+    assert parameters(method) == expected
+    assert list(parameters(method)) == list(expected)
+
+
+def test_methods_of_a_connection() -> None:
+    assert positional(Connection.run) == ["command"]
+    assert {
+        "command": REQUIRED,
+        "check": False,
+        "timeout": None,
+        "input": None,
+        "encoding": "utf-8",
+        "errors": "replace",
+        "env": None,
+        "cwd": None,
+    }.items() <= parameters(Connection.run).items()
+    assert inspect.iscoroutinefunction(Connection.run)
+    assert inspect.iscoroutinefunction(Connection.wait_closed)
+    assert not inspect.iscoroutinefunction(Connection.close)
+    assert not inspect.iscoroutinefunction(Connection.is_closed)
