@@ -52,6 +52,8 @@ class ProcessId:
 
     def usage(self) -> Usage | None:
         """What the process and its children cost; None when it is gone."""
+        if not self.alive:
+            return None
         try:
             process = psutil.Process(self.pid)
             family = [process, *process.children(recursive=True)]
