@@ -1,0 +1,128 @@
+"""What the live tests share: looking at processes from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sshmux import ConnectionManager, Event
+from sshmux.testing import PrivateServer
+
+PATIENCE = 20.0  # seconds until something that has to happen is taken for a failure
+
+
+def processes(word: str) -> list[psutil.Process]:
+    """Living processes with `word` in their command line, this one left out."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = process.info["cmdline"] or []
+        if process.pid == os.getpid() or process.info["status"] == psutil.STATUS_ZOMBIE:
+            continue
+        if any(word in part for part in line):
+            found.append(process)
+    return found
+
+
+def masters(directory: Path) -> list[psutil.Process]:
+    """The masters whose sockets are in a control directory."""
+    return [process for process in processes(str(directory)) if "-M" in process.cmdline()]
+
+
+_numbers = itertools.count(1)
+
+
+def nap() -> str:
+    """How long a `sleep` of this test sleeps: hours, and for nobody else as long."""
+    return f"{os.getpid()}.{next(_numbers)}"
+
+
+def sleepers(seconds: str) -> list[psutil.Process]:
+    """Living `sleep SECONDS` processes: commands over there, which is here."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        dead = process.info["status"] == psutil.STATUS_ZOMBIE
+        if process.info["cmdline"] == ["sleep", seconds] and not dead:
+            found.append(process)
+    return found
+
+
+async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Waits for what another process does, where there is no event to wait for."""
+    deadline = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        await asyncio.sleep(0.02)
+
+
+@contextmanager
+def control_directory() -> Iterator[Path]:
+    """A short path, private, that has to be empty in the end, with nothing running for it."""
+    directory = Path(tempfile.mkdtemp(prefix="sx"))
+    try:
+        yield directory
+        left = [process.cmdline() for process in processes(str(directory))]
+        assert left == []
+        assert sorted(os.listdir(directory)) == []
+    finally:
+        for process in processes(str(directory)):
+            process.kill()
+        for path in directory.iterdir():
+            path.unlink()
+        directory.rmdir()
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """No task and no descriptor more than before."""
+    tasks, descriptors = asyncio.all_tasks(), len(os.listdir("/proc/self/fd"))
+    yield
+    await asyncio.sleep(0)
+    # A fixture is ended by another task than the one that began it.
+    assert asyncio.all_tasks() - tasks - {asyncio.current_task()} == set()
+    # psutil and getaddrinfo may keep one open for good.
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+
+
+@asynccontextmanager
+async def managed(
+    server: PrivateServer, *, register: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[ConnectionManager]:
+    """A started manager with one cluster, 1, in a directory that is checked afterwards."""
+    with control_directory() as directory:
+        async with nothing_left(), ConnectionManager(control_dir=directory, **options) as manager:
+            server.register(manager, 1, **(register or {}))
+            yield manager
+
+
+class Watch:
+    """The events of a manager, to be waited for."""
+
+    def __init__(self, manager: ConnectionManager) -> None:
+        self.events: list[Event] = []
+        self._waiters: list[tuple[Callable[[Event], bool], asyncio.Future[Event]]] = []
+        self._end = manager.subscribe(self._see)
+
+    def _see(self, event: Event) -> None:
+        self.events.append(event)
+        for wanted, waiter in self._waiters:
+            if not waiter.done() and wanted(event):
+                waiter.set_result(event)
+
+    async def next(self, wanted: Callable[[Event], bool]) -> Event:
+        """The next event that is wanted."""
+        waiter: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._waiters.append((wanted, waiter))
+        async with asyncio.timeout(PATIENCE):
+            return await waiter
+
+    def close(self) -> None:
+        self._end()
