@@ -117,11 +117,12 @@ class Link:
         """
         while True:
             await self.gate.enter()
+            left = self.gate.left
             try:
                 execution = await self._attempt(request, running)
                 if not await self._refused(execution):
                     return await self._judge(execution)
-                if not self.gate.refused():
+                if not self.gate.refused(left):
                     raise SessionRefused(
                         f"{self.config.address} refuses a session although none is open: its "
                         "MaxSessions is 0, or earlier commands still hold their places there"

@@ -18,6 +18,7 @@ class SessionGate:
     def __init__(self, max_sessions: int) -> None:
         self.max_sessions = max_sessions
         self.inside = 0
+        self.left = 0  # how many have left so far
         self._queue: deque[asyncio.Future[None]] = deque()
         self._closed: Exception | None = None
         self._control = asyncio.Lock()
@@ -65,16 +66,21 @@ class SessionGate:
     def leave(self) -> None:
         """Gives a place back, to whoever waits longest."""
         self.inside -= 1
+        self.left += 1
         self._admit()
 
-    def refused(self) -> bool:
+    def refused(self, since: int = -1) -> bool:
         """Learns from the server's refusal, to be called by the refused while still inside.
 
-        Returns False when no other session of ours was open: then waiting will not help.
+        Parameters:
+            since: `left` as it was before the attempt; -1 if that is not known.
+
+        Returns False when no other session of ours was open meanwhile: then trying again will
+        not help.
         """
         others = self.inside - 1 + self._control.locked()
         if others < 1:
-            return False
+            return since not in (-1, self.left)
         self.max_sessions = max(1, min(self.max_sessions, others))
         return True
 

@@ -1,0 +1,408 @@
+"""The pool against a real server: its size, its order, its care."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+import sshmux
+from sshmux import ConnectionManager, State
+from sshmux.testing import PrivateServer
+
+from .support import Watch, control_directory, managed, masters, nap, sleepers, until
+
+
+async def borrow_and_run(manager: ConnectionManager, command: str, cluster: object = 1) -> str:
+    async with manager.get_connection(cluster) as connection:
+        return str((await connection.run(command)).stdout).strip()
+
+
+async def test_two_hundred_tasks_on_three_masters_in_order() -> None:
+    served: list[int] = []
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=3) as m:
+
+        async def task(number: int) -> None:
+            async with m.get_connection(1) as connection:
+                served.append(number)
+                await connection.run("true")
+
+        tasks = [asyncio.ensure_future(task(number)) for number in range(200)]
+        most = 0
+        while not all(task.done() for task in tasks):
+            await asyncio.wait(tasks, timeout=0.1)
+            most = max(most, len(masters(m.control_dir.path)))
+        await asyncio.gather(*tasks)
+        metrics = await m.get_connection_metrics(1)
+        assert (most, server.logins, server.connections) == (3, 3, 3)
+    assert served == list(range(200))
+    assert metrics["requests"] == 200
+    assert metrics["requests_waited"] >= 197
+    assert (metrics["total_connections"], metrics["in_use"], metrics["available"]) == (3, 0, 3)
+    assert metrics["dials"] == 3
+    assert {row["state"] for row in metrics["connections"]} == {"available"}
+
+
+async def test_borrowing_a_warm_connection_starts_no_process() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        await borrow_and_run(manager, "true")
+        before = psutil.Process().children(recursive=True)
+        born = _processes_born()
+        for _ in range(100):
+            async with manager.get_connection(1):
+                pass
+        assert psutil.Process().children(recursive=True) == before
+        assert _processes_born() - born < 100  # others on this machine may start some
+
+
+def _processes_born() -> int:
+    with open("/proc/stat") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("processes "))
+
+
+async def test_waiting_has_a_limit() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=1) as m:
+        async with m.get_connection(1):
+            with pytest.raises(sshmux.AcquireTimeout, match="pool_size") as caught:
+                async with m.get_connection(1, timeout=0.1):
+                    pass
+            assert isinstance(caught.value, asyncio.TimeoutError)
+        assert await borrow_and_run(m, "echo free") == "free"
+        assert (await m.get_connection_metrics(1))["requests_timed_out"] == 1
+
+
+async def test_a_cancelled_borrower_takes_nothing_along() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=1) as m:
+        async with m.get_connection(1):
+            waiting = [asyncio.ensure_future(borrow_and_run(m, f"echo {n}")) for n in range(3)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+        assert await asyncio.gather(*waiting[1:]) == ["1", "2"]
+        assert (await m.get_connection_metrics(1))["in_use"] == 0
+
+
+async def test_cancelled_in_the_very_turn_of_the_hand_over() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=1) as m:
+        borrow = m.get_connection(1)
+        await borrow.__aenter__()
+        waiting = asyncio.ensure_future(borrow_and_run(m, "true"))
+        await asyncio.sleep(0)
+        await borrow.__aexit__(None, None, None)  # hands over: the waiter has not woken yet
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await borrow_and_run(m, "echo free") == "free"
+
+
+async def test_several_sessions_share_a_master_before_another_is_dialled() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, pool_size=2, sessions_per_connection=4) as manager,
+    ):
+        await borrow_and_run(manager, "true")
+        await asyncio.gather(*(borrow_and_run(manager, "sleep 0.2") for _ in range(4)))
+        assert server.logins == 1
+        await asyncio.gather(*(borrow_and_run(manager, "sleep 0.2") for _ in range(5)))
+        assert server.logins == 2
+
+
+async def test_idle_and_old_connections_are_closed_by_themselves() -> None:
+    for option, reason in (("max_idle", "idle"), ("max_age", "older")):
+        async with (
+            PrivateServer(login_shell="/bin/sh") as server,
+            managed(server, **{option: 0.3}) as manager,
+        ):
+            watch = Watch(manager)
+            closed = asyncio.ensure_future(watch.next(lambda event: event.new is State.CLOSED))
+            await borrow_and_run(manager, "true")
+            await closed
+            assert [event.new for event in watch.events] == [
+                *(State.CREATED, State.IN_USE, State.AVAILABLE, State.STALE, State.CLOSED)
+            ]
+            assert reason in watch.events[-2].reason
+            assert masters(manager.control_dir.path) == []
+            assert (await manager.get_connection_metrics(1))["expired"] == 1
+
+
+async def test_a_connection_in_use_is_never_recycled_under_its_user() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, max_age=0.2) as m:
+        async with m.get_connection(1) as connection:
+            assert (await connection.run("sleep 0.5; echo still here")).stdout == "still here\n"
+            assert not connection.is_closed()
+        await until(lambda: not masters(m.control_dir.path))
+
+
+async def test_a_killed_master_leaves_the_pool_at_once_idle_or_lent() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=1) as m:
+        watch = Watch(m)
+        async with m.get_connection(1) as connection:
+            gone = asyncio.ensure_future(watch.next(lambda event: event.new is State.CLOSED))
+            os.kill(connection.get_extra_info("master_pid"), signal.SIGKILL)
+            await gone
+            # Its place is free, although the borrower has not given it back.
+            assert await borrow_and_run(m, "echo second") == "second"
+            with pytest.raises(sshmux.ConnectionLost) as caught:
+                await connection.run("true")
+            assert caught.value.started is False
+        (idle,) = masters(m.control_dir.path)
+        gone = asyncio.ensure_future(watch.next(lambda event: event.new is State.CLOSED))
+        idle.kill()
+        await gone
+        assert await borrow_and_run(m, "echo third") == "third"
+        assert (await m.get_connection_metrics(1))["lost"] == 2
+    assert server.logins == 3
+
+
+async def test_a_deleted_socket_is_noticed_before_it_is_lent() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=1) as m:
+        async with m.get_connection(1) as connection:
+            os.unlink(connection.get_extra_info("control_path"))
+            with pytest.raises(sshmux.ConnectionLost, match="socket") as caught:
+                await connection.run("true")
+            assert caught.value.started is False
+        assert server.logins == 1
+        assert await borrow_and_run(m, "echo again") == "again"
+        assert server.logins == 2
+        assert len(masters(m.control_dir.path)) == 1
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_a_full_server_is_waited_for_and_never_dialled_again(limit: int) -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh", max_sessions=limit) as server,
+        managed(server) as manager,
+        manager.get_connection(1) as connection,
+    ):
+        results = await asyncio.gather(
+            *(connection.run(f"sleep 0.05; echo {n}; echo e{n} >&2") for n in range(12))
+        )
+        assert [result.stdout for result in results] == [f"{n}\n" for n in range(12)]
+        assert [result.stderr for result in results] == [f"e{n}\n" for n in range(12)]
+        assert (server.logins, server.connections) == (1, 1)
+
+
+async def test_a_server_without_sessions_says_so() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh", max_sessions=0) as server,
+        managed(server) as manager,
+        manager.get_connection(1) as connection,
+    ):
+        with pytest.raises(sshmux.SessionRefused, match="MaxSessions"):
+            await connection.run("true")
+        assert server.connections == 1
+
+
+async def test_an_unhealthy_master_is_replaced() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, health_interval=3600, max_health_failures=2, health_timeout=0.3) as m,
+    ):
+        watch = Watch(m)
+        await borrow_and_run(m, "true")
+        (master,) = masters(m.control_dir.path)
+        await m.check_health()
+        assert (await m.get_connection_metrics(1))["health_check_failures"] == 0
+        master.suspend()
+        await m.check_health()
+        replaced = asyncio.ensure_future(watch.next(lambda event: event.new is State.AVAILABLE))
+        await m.check_health()
+        await replaced
+        assert State.UNHEALTHY in [event.new for event in watch.events]
+        assert [process.pid for process in masters(m.control_dir.path)] != [master.pid]
+        assert await borrow_and_run(m, "echo well") == "well"
+        assert server.logins == 2
+
+
+async def test_a_frozen_server_is_unhealthy_although_its_master_answers() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, health_interval=3600, max_health_failures=1, health_timeout=0.5) as m,
+    ):
+        watch = Watch(m)
+        await borrow_and_run(m, "true")
+        gone = asyncio.ensure_future(watch.next(lambda event: event.new is State.UNHEALTHY))
+        server.freeze()
+        try:
+            await m.check_health()
+            await gone
+        finally:
+            server.thaw()
+        assert await borrow_and_run(m, "echo well") == "well"
+
+
+async def test_a_timeout_on_a_frozen_server_returns_and_the_master_is_not_used_again() -> None:
+    long = nap()
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=1) as m:
+        async with m.get_connection(1) as connection:
+            running = asyncio.ensure_future(connection.run(f"sleep {long}", timeout=1))
+            await until(lambda: sleepers(long))
+            server.freeze()
+            started = time.monotonic()
+            with pytest.raises(sshmux.ProcessTimeout):
+                await running
+            assert time.monotonic() - started < 15
+            server.thaw()
+        assert await borrow_and_run(m, "echo new") == "new"
+        assert server.logins == 2
+        for process in sleepers(long):
+            process.kill()
+
+
+async def test_a_connection_kept_too_long_is_reported_with_its_borrower(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, leak_threshold=0.1) as manager,
+    ):
+        with caplog.at_level(logging.WARNING, "sshmux.pool"):
+            async with manager.get_connection(1):
+                await until(lambda: "leak_threshold" in caplog.text)
+        assert "test_a_connection_kept_too_long_is_reported" in caplog.text
+        assert (await manager.get_connection_metrics(1))["leaks"] == 1
+
+
+async def test_a_lent_connection_goes_dead_with_its_block() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        long = nap()
+        async with manager.get_connection(1) as connection:
+            forgotten = asyncio.ensure_future(connection.run(f"sleep {long}"))
+            await until(lambda: sleepers(long))
+        with pytest.raises(sshmux.ConnectionReleased):
+            await forgotten
+        assert sleepers(long) == []
+        assert connection.is_closed()
+        with pytest.raises(sshmux.ConnectionReleased, match="given back"):
+            await connection.run("true")
+        assert server.logins == 1
+
+
+async def test_closing_a_lent_connection_takes_it_out_of_the_pool() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with manager.get_connection(1) as connection:
+            connection.close()
+            await connection.wait_closed()
+        await borrow_and_run(manager, "true")
+        assert server.logins == 2
+
+
+async def test_disconnect_closes_lent_idle_and_own_ones() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, pool_size=2) as m:
+        long = nap()
+        own = await m.connect(1)
+        async with m.get_connection(1) as lent:
+            running = asyncio.ensure_future(lent.run(f"sleep {long}"))
+            await borrow_and_run(m, "true")
+            await until(lambda: sleepers(long))
+            assert len(masters(m.control_dir.path)) == 3
+            await m.disconnect(1)
+            assert masters(m.control_dir.path) == []
+            with pytest.raises(sshmux.Error):
+                await running
+        assert sleepers(long) == []
+        assert own.is_closed()
+        assert await borrow_and_run(m, "echo on") == "on"
+
+
+async def test_a_new_registration_closes_the_old_connections() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        await borrow_and_run(manager, "true")
+        server.register(manager, 1)  # the same: nothing happens
+        await borrow_and_run(manager, "true")
+        assert server.logins == 1
+        server.register(manager, 1, ssh_options={"Compression": "yes"})
+        await borrow_and_run(manager, "true")
+        assert server.logins == 2
+        await until(lambda: len(masters(manager.control_dir.path)) == 1)
+        await manager.unregister_cluster(1)
+        assert masters(manager.control_dir.path) == []
+        with pytest.raises(ValueError, match="Cluster 1 not registered"):
+            async with manager.get_connection(1):
+                pass
+
+
+async def test_a_hundred_clusters_one_command_each() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, max_total_dials=8) as manager,
+    ):
+        for number in range(2, 31):
+            server.register(manager, number)
+        echoes = [borrow_and_run(manager, f"echo {n}", n) for n in range(1, 31)]
+        running = asyncio.gather(*echoes)
+        most = 0
+        while not running.done():
+            await asyncio.wait((running,), timeout=0.05)
+            most = max(most, len(_dialling(manager)))
+        assert await running == [str(number) for number in range(1, 31)]
+        assert server.logins == 30
+        assert 1 <= most <= 8
+
+
+def _dialling(manager: ConnectionManager) -> list[str]:
+    """Names whose record has no master yet."""
+    entries = manager.control_dir.entries()
+    records = [entry.read() for entry in entries]
+    return [record.name for record in records if record and record.master_pid is None]
+
+
+async def test_persistent_masters_are_adopted_by_who_asks_the_same() -> None:
+    with control_directory() as directory:
+        async with PrivateServer(login_shell="/bin/sh") as server:
+            async with ConnectionManager(control_dir=directory, persist=60) as first:
+                server.register(first, 1)
+                pid = await borrow_and_run(first, "echo $PPID")
+            assert len(masters(directory)) == 1
+            async with ConnectionManager(control_dir=directory, persist=60) as second:
+                server.register(second, "another name for it")
+                server.register(second, 2, ssh_options={"Compression": "yes"})
+                assert await borrow_and_run(second, "echo $PPID", "another name for it") == pid
+                assert (server.logins, len(masters(directory))) == (1, 1)
+                await borrow_and_run(second, "true", 2)
+                assert server.logins == 2
+                await second.disconnect("another name for it")
+                await second.disconnect(2)
+            assert masters(directory) == []
+
+
+async def test_a_manager_without_start_works_and_after_stop_says_so() -> None:
+    with control_directory() as directory:
+        async with PrivateServer(login_shell="/bin/sh") as server:
+            manager = ConnectionManager(control_dir=directory)
+            server.register(manager, 1)
+            assert await manager.test_connection(1) is True
+            await manager.stop()
+            for use in (manager.connect, manager.test_connection, manager.get_connection_metrics):
+                with pytest.raises(sshmux.ManagerClosed, match="start"):
+                    await use(1)
+            with pytest.raises(sshmux.ManagerClosed):
+                async with manager.get_connection(1):
+                    pass
+            await manager.start()
+            assert await borrow_and_run(manager, "echo again") == "again"
+            await manager.stop()
+            await manager.stop()
+
+
+async def test_stop_lets_a_command_end_within_its_drain_and_ends_it_after() -> None:
+    for drain, seconds, outcome in ((10.0, "0.5", "done\n"), (0.1, nap(), None)):
+        with control_directory() as directory:
+            async with PrivateServer(login_shell="/bin/sh") as server:
+                manager = ConnectionManager(control_dir=directory, drain_timeout=drain)
+                await manager.start()
+                server.register(manager, 1)
+                async with manager.get_connection(1) as connection:
+                    running = asyncio.ensure_future(connection.run(f"sleep {seconds}; echo done"))
+                    await until(lambda seconds=seconds: sleepers(seconds))
+                    await manager.stop()
+                    if outcome is None:
+                        with pytest.raises(sshmux.ManagerClosed):
+                            await running
+                    else:
+                        assert (await running).stdout == outcome
+                assert sleepers(seconds) == []
