@@ -62,7 +62,9 @@ def quote(word: str, shell: Shell = "posix") -> str:
 
 def needs_shell(command: str | Sequence[str], env: Mapping[str, str] | None) -> bool:
     """Whether the line cannot be built before the login shell is known."""
-    return bool(env) or (not isinstance(command, str) and any("\n" in str(word) for word in command))
+    if env:
+        return True
+    return not isinstance(command, str) and any("\n" in str(word) for word in command)
 
 
 def command_line(

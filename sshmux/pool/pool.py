@@ -58,6 +58,7 @@ class Pool:
         self._expiry: asyncio.TimerHandle | None = None
         self._leak_timer: asyncio.TimerHandle | None = None
         self._hold_until = 0.0
+        self._in_doubt = False
 
     def __repr__(self) -> str:
         return f"<Pool {self.cluster_id!r} {self.slots!r}>"
@@ -148,6 +149,8 @@ class Pool:
             return
         if self._hold_until > now() and self.slots.members:
             return
+        if self._in_doubt and self.slots.dialling:
+            return  # one log-in failed: the others under way tell whether the cluster is there
         for _ in range(self.slots.dials_wanted()):
             self._start_dial()
 
@@ -174,6 +177,7 @@ class Pool:
         self.slots.dialled(member)
         link.master.on_lost(lambda: self._lost(member))
         self._hold_until = 0.0
+        self._in_doubt = False
         self.slots.hand_over(now())
         if not member.in_use and member.state is State.CREATED:
             member.move(State.AVAILABLE, "nobody waits")
@@ -184,6 +188,7 @@ class Pool:
 
     def _dial_failed(self, slot: int, error: Exception) -> None:
         self.counters.dial_failures += 1
+        self._in_doubt = not self.slots.members
         self._events.emit(
             Event(self.cluster_id, slot, None, None, f"the log-in failed: {error}", now(), error)
         )
@@ -197,6 +202,7 @@ class Pool:
     def _give_up_if_hopeless(self, error: Exception) -> None:
         """Nothing lives, nothing is on its way: whoever waits would meet the same error."""
         if not self.slots.members and not self.slots.dialling:
+            self._in_doubt = False
             self.slots.fail_waiters(lambda: again(error))
 
     # Endings

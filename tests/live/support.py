@@ -33,8 +33,16 @@ def processes(word: str) -> list[psutil.Process]:
 
 
 def masters(directory: Path) -> list[psutil.Process]:
-    """The masters whose sockets are in a control directory."""
-    return [process for process in processes(str(directory)) if "-M" in process.cmdline()]
+    """The masters whose sockets are in a control directory, one for each socket.
+
+    (For a moment a new one is two processes: the one launched, and the one in the background.)
+    """
+    found = {}
+    for process in processes(str(directory)):
+        line = process.info["cmdline"]
+        if "-M" in line:
+            found[line[line.index("-S") + 1]] = process
+    return list(found.values())
 
 
 _numbers = itertools.count(1)
