@@ -178,9 +178,9 @@ class PoolConfig:
         max_health_failures: failed checks in a row after which a master is dropped.
         health_timeout: the deadline of each part of a check.
         acquire_timeout: how long a borrower waits for a connection; None for ever.
-        max_parallel_dials: log-ins under way at once per cluster (sshd's MaxStartups drops some
+        max_parallel_dials: log-ins under way at once per server (sshd's MaxStartups drops some
             from 10 on).
-        max_total_dials: the same over all clusters of a manager: each costs this machine some
+        max_total_dials: the same over all servers of a manager: each costs this machine some
             processor time, and a hundred at once would all be slow.
         dial_attempts: tries of one log-in, for passing trouble only.
         dial_backoff: the pause after the first failed try; it doubles, with jitter.
@@ -200,7 +200,7 @@ class PoolConfig:
     health_timeout: float = 10
     acquire_timeout: float | None = None
     max_parallel_dials: int = 4
-    max_total_dials: int = 32
+    max_total_dials: int = 16
     dial_attempts: int = 3
     dial_backoff: float = 0.5
     grace: int = 20

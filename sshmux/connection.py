@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
-from .execution import Execution, Request
+from .execution import Request, Scope
 from .link import Link
 from .process import CompletedProcess, timed_out
+from .tasks import finish
 
 Command = str | Sequence[str]
 
@@ -29,8 +30,7 @@ class Connection:
     def __init__(self, link: Link, *, owned: bool = False) -> None:
         self._link = link
         self._owned = owned
-        self._dead: str | None = None
-        self._running: set[Execution] = set()
+        self._scope = Scope()
         self._closing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -77,19 +77,21 @@ class Connection:
         """
         stdout: list[bytes] = []
         stderr: list[bytes] = []
+        request = Request("", stdout=stdout.append, stderr=stderr.append)
         if timeout is not None:
             check_seconds("timeout", timeout)
         try:
             async with asyncio.timeout(timeout) as deadline:
-                line = await self._line(command, env, cwd)
-                data = input.encode(encoding or "utf-8") if isinstance(input, str) else input
-                request = Request(line, data, stdout=stdout.append, stderr=stderr.append)
+                request.line = await self._line(command, env, cwd)
+                encoded = isinstance(input, str) and input.encode(encoding or "utf-8")
+                request.input = encoded or (input if isinstance(input, bytes) else None)
                 status = await self._execute(request)
         except TimeoutError:
             if timeout is None or not deadline.expired():
                 raise
             out, err = _decode(stdout, encoding, errors), _decode(stderr, encoding, errors)
-            raise timed_out(_text(command), timeout, out, err) from None
+            left = request.left_running
+            raise timed_out(_text(command), timeout, out, err, left=left) from None
         result = CompletedProcess(
             _text(command),
             status,
@@ -126,9 +128,9 @@ class Connection:
     async def check(self, timeout: float = 10) -> None:
         """Checks the master and the link, each within `timeout` seconds.
 
-        Raises `ConnectionLost` or `TimeoutError`.
+        Raises `ConnectionLost`.
         """
-        self._alive()
+        self._scope.check()
         await self._link.check(timeout)
 
     def close(self) -> None:
@@ -148,7 +150,8 @@ class Connection:
 
     def is_closed(self) -> bool:
         """Whether it can no longer be used: closed, given back, or its master is gone."""
-        return self._dead is not None or not self._link.master.alive
+        link = self._link
+        return self._scope.closed or link.broken is not None or not link.master.alive
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`host`, `port`, `username` (as configured), `control_path`, `master_pid`, `config`."""
@@ -176,7 +179,7 @@ class Connection:
         await self.wait_closed()
 
     def __del__(self) -> None:
-        if self._owned and self._dead is None and self._link.master.alive:
+        if self._owned and not self._scope.closed and self._link.master.alive:
             warnings.warn(
                 f"{self!r} was never closed: call close() and await wait_closed()",
                 ResourceWarning,
@@ -185,36 +188,34 @@ class Connection:
             )
 
     async def _line(self, command: Command, env: Mapping[str, str] | None, cwd: str | None) -> str:
-        self._alive()
+        self._scope.check()
         given: object = command
         if isinstance(given, bytes | bytearray) or not isinstance(given, Sequence):
             raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
         return await self._link.line(command, env, cwd)
 
     async def _execute(self, request: Request) -> int:
-        self._alive()
-        return await self._link.execute(request, self._running)
-
-    def _alive(self) -> None:
-        if self._dead is not None:
-            raise ConnectionReleased(
-                f"the connection to {self._link.config.address} cannot be used any more: "
-                f"{self._dead}. Borrow another one with get_connection()"
-            )
+        return await self._link.execute(request, self._scope)
 
     def _die(self, why: str) -> None:
-        if self._dead is None:
-            self._dead = why
+        address = self._link.config.address
+        self._scope.close(
+            lambda: ConnectionReleased(
+                f"the connection to {address} cannot be used any more: {why}. "
+                "Borrow another one with get_connection()"
+            )
+        )
 
     async def _release(self) -> None:
         """The end of a borrow: dead from here on, and nothing of it keeps running."""
         self._die("it was given back to the pool")
-        if self._running:
+        if self._scope.running:
             error = ConnectionReleased(
                 f"the connection to {self._link.config.address} was given back to the pool "
                 "while this command ran on it"
             )
-            await self._link.end(list(self._running), error)
+            # Cancelled or not: a command that nobody waits for must not live on.
+            await finish(lambda: self._link.end(list(self._scope.running), error))
 
 
 def _text(command: Command) -> str:

@@ -22,6 +22,20 @@ from .openssh.version import ssh_version
 log = logging.getLogger("sshmux.dial")
 
 
+class Places:
+    """How many log-ins may be under way: to one server, whatever clusters it is, and in all."""
+
+    def __init__(self, pool: PoolConfig) -> None:
+        self.everybodys = asyncio.Semaphore(pool.max_total_dials)
+        self._each = pool.max_parallel_dials
+        self._servers: dict[tuple[str, int], asyncio.Semaphore] = {}
+
+    def of(self, config: ConnectionConfig) -> asyncio.Semaphore:
+        """The places of one server. (MaxStartups is a server's limit, not a cluster's.)"""
+        server = (config.host, config.port)
+        return self._servers.setdefault(server, asyncio.Semaphore(self._each))
+
+
 class Dialler:
     """Makes links to one cluster.
 
@@ -37,7 +51,7 @@ class Dialler:
         pool: PoolConfig,
         directory: ControlDir,
         credentials: Credentials,
-        everybodys_places: asyncio.Semaphore,
+        places: Places,
         before_dial: Callable[[], None],
     ) -> None:
         self.config = config
@@ -49,8 +63,7 @@ class Dialler:
         self._directory = directory
         self._credentials = credentials
         self._before_dial = before_dial
-        self._everybodys_places = everybodys_places
-        self._places = asyncio.Semaphore(pool.max_parallel_dials)
+        self._places = places
         self._trial = asyncio.Lock()
         self._proved = False
 
@@ -65,7 +78,7 @@ class Dialler:
 
     async def dial(self, slot: str) -> Link:
         """A new link, held; or an adopted one. Retries passing trouble, within `timeout` in all."""
-        async with self._places, self._everybodys_places:
+        async with self._places.of(self.config), self._places.everybodys:
             master = await adopt(self.config, self._directory, persist=self._pool.persist)
             if master is not None:
                 self.adopted += 1

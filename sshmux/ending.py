@@ -11,6 +11,8 @@ from .openssh import remote
 
 _DEADLINE = 4.0  # seconds for one round: SIGTERM, 2 s of patience, SIGKILL
 
+_PATIENCE = 2 * _DEADLINE + 1  # seconds: the round under way, and the next
+
 Control = Callable[[str, float], Awaitable[int]]
 
 
@@ -31,7 +33,7 @@ class Ender:
         gone = self.start(pid)
         over = asyncio.ensure_future(execution.wait())
         try:
-            await asyncio.wait((gone, over), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((gone, over), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             return execution.over or (gone.done() and gone.result())
         finally:
             over.cancel()
@@ -39,9 +41,14 @@ class Ender:
     def start(self, pid: int) -> asyncio.Future[bool]:
         """Ends the group of `pid`; the future tells whether it is known to be gone."""
         gone = self._next.setdefault(pid, asyncio.get_running_loop().create_future())
-        if self._working is None or self._working.done():
-            self._working = asyncio.ensure_future(self._work())
+        self._go_on()
         return gone
+
+    def _go_on(self, _: object = None) -> None:
+        """Keeps somebody at work as long as there is work, also when that somebody is cancelled."""
+        if self._next and (self._working is None or self._working.done()):
+            self._working = asyncio.ensure_future(self._work())
+            self._working.add_done_callback(self._go_on)
 
     async def idle(self) -> None:
         """Waits until no round is under way."""

@@ -37,6 +37,29 @@ class Request:
     stdin: int | None = None
     stdout: Sink = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
+    left_running: bool = False  # it was given up, and may still run over there
+
+
+class Scope:
+    """What one borrower runs. Once it is closed nothing more begins."""
+
+    def __init__(self) -> None:
+        self.running: set[Execution] = set()
+        self._closed: Callable[[], Exception] | None = None
+
+    def check(self) -> None:
+        """Raises what `close` was given, once it was called."""
+        if self._closed is not None:
+            raise self._closed()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed is not None
+
+    def close(self, error: Callable[[], Exception]) -> None:
+        """From now on `check` raises; the first reason stays."""
+        self._closed = self._closed or error
 
 
 class Execution:
@@ -89,6 +112,10 @@ class Execution:
     def status(self) -> int | None:
         """The client's exit status."""
         return self._session.status
+
+    def left_running(self) -> None:
+        """Notes that it could not be ended over there."""
+        self._request.left_running = True
 
     @property
     def over(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from .config import ConnectionConfig
 from .ending import Ender
 from .errors import ConnectionLost, ConnectionReleased, Error, SessionRefused, again
-from .execution import Execution, Request
+from .execution import Execution, Request, Scope
 from .openssh import remote
 from .openssh.diagnostics import session_failure
 from .openssh.engines import ssh as engine
@@ -25,6 +25,7 @@ from .openssh.master import Master
 from .openssh.remote import Preamble, Shell
 from .openssh.resolve import Resolved, resolve
 from .sessions import SessionGate
+from .tasks import finish
 
 log = logging.getLogger("sshmux.link")
 
@@ -102,14 +103,14 @@ class Link:
     ) -> str:
         """The line for the login shell; learns which shell that is, where it matters."""
         if self._knowledge.shell == "unknown" and remote.needs_shell(command, env):
-            await self.execute(Request("true"), set())
+            await self.execute(Request("true"), Scope())
         shell = self._knowledge.shell
         return remote.command_line(command, shell=shell, env=env, cwd=cwd)
 
-    async def execute(self, request: Request, running: set[Execution]) -> int:
+    async def execute(self, request: Request, scope: Scope) -> int:
         """Runs a request to its end and returns its exit status.
 
-        Cancelling ends the remote command first. `running` holds the execution meanwhile.
+        Cancelling ends the remote command first. `scope` is whose it is.
 
         Raises:
             ConnectionLost: the master or the link went away.
@@ -119,7 +120,7 @@ class Link:
             await self.gate.enter()
             left = self.gate.left
             try:
-                execution = await self._attempt(request, running)
+                execution = await self._attempt(request, scope)
                 if not await self._refused(execution):
                     return await self._judge(execution)
                 if not self.gate.refused(left):
@@ -144,15 +145,18 @@ class Link:
             try:
                 await execution.wait()
             except BaseException:
-                await _finish(execution.end_client())
+                await finish(execution.end_client)
                 raise
             assert execution.status is not None  # noqa: S101 - it is over
             return execution.status
 
     async def check(self, timeout: float) -> None:
-        """A health check: `ssh -O check`, then `true`. Raises an `Error` or `TimeoutError`."""
+        """A health check: `ssh -O check`, then `true`. Raises `ConnectionLost`."""
         await self.master.check(timeout)
-        status = await self.control("true", timeout)
+        try:
+            status = await self.control("true", timeout)
+        except TimeoutError:
+            raise ConnectionLost(f"`true` over there did not end within {timeout:g} s") from None
         if status != 0:
             raise ConnectionLost(f"`true` over there ended with {status}")
 
@@ -199,24 +203,25 @@ class Link:
                 # Sessions of others (an operator's own ssh -S) get their time as well.
                 await self.master.stop(drain if self.broken is None else 0)
 
-    async def _attempt(self, request: Request, running: set[Execution]) -> Execution:
+    async def _attempt(self, request: Request, scope: Scope) -> Execution:
         options = await self._session_options()
-        self.gate.check()  # it may have been closed meanwhile
-        if not self.master.alive:
-            raise self._lost("the master is gone", False)
+        self.gate.check()  # it may have been closed meanwhile, or given back
+        scope.check()
+        if self.broken is not None or not self.master.alive:
+            raise self._lost(self.broken or "the master is gone", False)
         preamble = Preamble(self._knowledge.shell)
         execution = Execution(request, preamble, partial(self._open, **options))
         self.executions.add(execution)
-        running.add(execution)
+        scope.running.add(execution)
         try:
             await execution.wait()
         except BaseException:
             # A closing link ends its executions itself.
-            await _finish(self._end(execution))
+            await finish(partial(self._end, execution))
             raise
         finally:
             self.executions.discard(execution)
-            running.discard(execution)
+            scope.running.discard(execution)
         if self._knowledge.shell == "unknown":
             self._knowledge.shell = preamble.shell
         return execution
@@ -297,7 +302,9 @@ class Link:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LEAVE_DEADLINE):
                     await execution.wait()
-        elif self.master.alive and self._knowledge.shell != "none":
+        else:
+            execution.left_running()
+        if not confirmed and self.master.alive and self._knowledge.shell != "none":
             # Its place over there may still be taken, and nobody can say by what.
             self._break("a command that was given up could not be ended")
             log.warning("%s: a command may still run on %s", self, self.config.address)
@@ -313,11 +320,3 @@ class Link:
         if execution.over or pid is None:
             return execution.over
         return await self._ender.end(pid, execution)
-
-
-async def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Runs to the end, whatever cancellations reach the caller meanwhile."""
-    task = asyncio.ensure_future(coroutine)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(task)

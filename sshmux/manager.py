@@ -14,7 +14,7 @@ from typing import Any, Self
 from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds
 from .connection import Connection
 from .credentials import Credentials
-from .dialler import Dialler
+from .dialler import Dialler, Places
 from .errors import ConfigError, Error, ManagerClosed
 from .link import Link
 from .openssh.controldir import ControlDir, own_identity
@@ -25,7 +25,7 @@ from .pool.events import Events, Subscriber
 from .pool.health import check_pools, check_regularly
 from .pool.pool import Pool
 from .registry import Cluster, Done, reject_unknown
-from .tasks import TaskGroup
+from .tasks import TaskGroup, finish
 
 log = logging.getLogger("sshmux.manager")
 
@@ -125,7 +125,7 @@ class ConnectionManager:
         self.control_dir.open()
         removed = await sweep(self.control_dir)
         if removed:
-            log.info("swept %d connections that dead managers left", removed)
+            log.info("swept %d connections that nobody held any more", removed)
         self._started = True
         for cluster in self._clusters.values():
             if cluster.pool is not None:
@@ -139,11 +139,16 @@ class ConnectionManager:
         """Closes everything: running commands get `drain_timeout` seconds, then are ended.
 
         Afterwards no process, socket, task or record of this manager is left, except masters that
-        `persist` lets live on. Using the manager then raises `ManagerClosed`, until `start()`.
+        `persist` lets live on. Cancelled, it goes on to the end first. Using the manager then
+        raises `ManagerClosed`, until `start()`.
         """
         self._enter_loop()
         self._stopped = True
         self._started = False
+        await finish(self._end_once)
+
+    async def _end_once(self) -> None:
+        """Two who stop wait for the same end."""
         if self._ending is None or self._ending.done():
             self._ending = asyncio.ensure_future(self._end())
         await asyncio.shield(self._ending)
@@ -220,7 +225,7 @@ class ConnectionManager:
                 self._abandon(end=True)
                 self._started = False
             self._loop = loop
-            self._dial_places = asyncio.Semaphore(self.config.max_total_dials)
+            self._dial_places = Places(self.config)
 
     # Clusters
 
@@ -330,7 +335,7 @@ class ConnectionManager:
                 self.control_dir,
                 self._credentials,
                 self._dial_places,
-                self._before_dial,
+                _weakly(self._before_dial),
             )
             cluster.pool = Pool(cluster_id, self.config, dialler, self._events, care=self._started)
         return cluster.pool
@@ -456,6 +461,18 @@ class ConnectionManager:
     async def check_health(self) -> None:
         """One round of health checks now, over all clusters."""
         await check_pools([c.pool for c in self._clusters.values() if c.pool is not None])
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """A pool's timers hold the pool; that must not hold a manager that everybody else forgot."""
+    ref = weakref.WeakMethod(method)
+
+    def call() -> None:
+        found = ref()
+        if found is not None:
+            found()
+
+    return call
 
 
 def _own_lost(ref: weakref.ref[ConnectionManager], link: Link) -> None:

@@ -44,12 +44,14 @@ class CompletedProcess:
 
 
 def timed_out(
-    command: str, timeout: float, stdout: str | bytes, stderr: str | bytes
+    command: str, timeout: float, stdout: str | bytes, stderr: str | bytes, *, left: bool = False
 ) -> ProcessTimeout:
-    """The error for a command that was ended by its timeout, with what it had written."""
-    error = ProcessTimeout(
-        f"{shown(command)} ran longer than timeout={timeout:g} s; it was ended over there as well"
-    )
+    """The error for a command that its timeout ended, with what it had written.
+
+    `left`: it could not be ended over there.
+    """
+    end = "it may still run over there" if left else "it was ended over there as well"
+    error = ProcessTimeout(f"{shown(command)} ran longer than timeout={timeout:g} s; {end}")
     error.command, error.stdout, error.stderr = command, stdout, stderr
     return error
 

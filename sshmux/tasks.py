@@ -41,6 +41,35 @@ class TaskGroup:
             log.error("a background task failed", exc_info=error)
 
 
+_TRIES = 3  # of something that has to be finished, and is cancelled itself
+
+
+async def finish(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs to its end, whatever cancellations reach the caller meanwhile; then passes them on.
+
+    Parameters:
+        start: makes the coroutine. At the end of `asyncio.run` every task is cancelled, the one
+            in here too; then it is started once more, so it must not mind being done twice.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return  # the loop has ended around us: there is nobody to finish it
+    cancelled: asyncio.CancelledError | None = None
+    for _ in range(_TRIES):
+        task = asyncio.ensure_future(start())
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if not task.cancelled():
+            break
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
 def settle(future: asyncio.Future[None]) -> None:
     """Says that it has happened, unless nobody waits any more."""
     if not future.done():

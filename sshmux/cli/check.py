@@ -61,7 +61,7 @@ def command(names: tuple[str, ...], timeout: float, as_json: bool) -> None:
     verdicts = asyncio.run(_check_all(items, timeout))
     if as_json:
         click.echo(json.dumps([verdict.to_json() for verdict in verdicts], indent=2))
-    else:
+    elif verdicts or not unmatched:
         _show(verdicts)
     for name in unmatched:
         click.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)

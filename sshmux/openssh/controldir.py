@@ -34,6 +34,7 @@ MAX_PATH = 86 if sys.platform == "darwin" else 90
 _UNIQUE = 6  # characters
 _MIN_LABEL = 8  # what must remain of a cluster's name for a person to know it
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_MAX_BRACKETS = 100  # a record nests nothing; what does could exhaust the decoder's stack
 SOCKET_SUFFIX = ".sock"
 RECORD_SUFFIX = ".json"
 
@@ -101,9 +102,11 @@ class Record:
     @classmethod
     def from_json(cls, text: str) -> Record | None:
         """A record, or None for text that is none (of another version, say)."""
+        if text.count("[") + text.count("{") > _MAX_BRACKETS:
+            return None
         try:
             record = cls(**json.loads(text))
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError):
             return None
         return record if record._sound else None
 
@@ -150,8 +153,7 @@ class Entry:
         """Replaces the record atomically."""
         temporary = self.directory / f".{self.name}.{secrets.token_hex(4)}"
         try:
-            temporary.touch(mode=0o600)
-            temporary.write_text(record.to_json(), "utf-8")
+            _create(temporary, record.to_json())
             temporary.replace(self.record_path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -303,8 +305,7 @@ class ControlDir:
                 owner_created=me.created,
             )
             try:
-                entry.record_path.touch(mode=0o600, exist_ok=False)
-                entry.record_path.write_text(record.to_json(), "utf-8")
+                _create(entry.record_path, record.to_json())
             except FileExistsError:
                 continue
             except OSError as error:
@@ -337,6 +338,15 @@ class ControlDir:
                     yield Path(item.path)
         except OSError:
             return
+
+
+def _create(path: Path, text: str) -> None:
+    """A new file, for our eyes only. Raises `FileExistsError`, or another `OSError`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text.encode("utf-8"))
+    finally:
+        os.close(fd)
 
 
 def default_path() -> Path:

@@ -26,6 +26,12 @@ class Diagnosis:
     transient: bool | None = None  # None: as the class says
 
 
+_REFUSED_ANSWER = (
+    "The stored password was refused: store the right one with set_password(). "
+    "It is not tried again until you do, or ask for it."
+)
+
+
 def _d(
     pattern: str, error: type[errors.Error], advice: str, transient: bool | None = None
 ) -> Diagnosis:
@@ -131,12 +137,13 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
 
 
 def diagnose(
-    config: ConnectionConfig, status: int, stderr: str, *, asked: str = ""
+    config: ConnectionConfig, status: int, stderr: str, *, asked: str = "", answered: bool = False
 ) -> errors.Error:
     """The error for a log-in that ended with `status` and wrote `stderr`.
 
     Parameters:
         asked: a prompt that nobody could answer, if one stopped the log-in.
+        answered: whether a stored password was given.
     """
     if asked:
         error: errors.Error = errors.PermissionDenied(
@@ -152,6 +159,8 @@ def diagnose(
         if found := diagnosis.pattern.search(stderr):
             words = sanitise(_line_of(stderr, found.start()))
             advice = _fill(diagnosis.advice, config, stderr)
+            if answered and diagnosis.error is errors.PermissionDenied:
+                advice = _REFUSED_ANSWER
             error = diagnosis.error(f"Cannot connect to {config.address}: {words}. {advice}")
             if diagnosis.transient is not None:
                 error.transient = diagnosis.transient

@@ -11,9 +11,11 @@ import contextlib
 import hashlib
 import json
 import logging
+from functools import partial
 
 from ..config import ConnectionConfig
 from ..errors import ConnectionLost, DisconnectError, Error
+from ..tasks import finish
 from . import argv
 from .controldir import ControlDir, Entry, Record
 from .diagnostics import diagnose, timed_out
@@ -83,12 +85,13 @@ async def dial(
         async with asyncio.timeout(config.timeout if timeout is None else timeout):
             status = await started.wait()
         if status != 0:
-            raise diagnose(config, status, started.stderr, asked=started.asked)
+            raise diagnose(
+                config, status, started.stderr, asked=started.asked, answered=started.answered
+            )
         return await _hold(config, entry, record)
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
-        undoing = asyncio.ensure_future(_undo(started, entry))
-        await _finish(undoing)
+        await finish(partial(_undo, started, entry))
         if isinstance(error, TimeoutError) and not isinstance(error, Error):
             raise timed_out(config, started.stderr) from None
         raise
@@ -117,13 +120,6 @@ async def _undo(started: Launch, entry: Entry) -> None:
         if process is not None:
             await end_process(process)
     entry.remove()
-
-
-async def _finish(task: asyncio.Future[None]) -> None:
-    """Waits for a task to its end, through any number of cancellations of the caller."""
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
 
 
 async def adopt(config: ConnectionConfig, directory: ControlDir, *, persist: int) -> Master | None:

@@ -52,6 +52,11 @@ class Launch:
         """The prompt that nobody could answer, if one ended the log-in."""
         return ""
 
+    @property
+    def answered(self) -> bool:
+        """Whether a password was given."""
+        return False
+
     async def wait(self) -> int:
         """Ssh's exit status; after a failure stderr is complete."""
         status = await self._exit_status()
@@ -83,10 +88,15 @@ class _HelperLaunch(Launch):
         self._task = task
         self._stdin = stdin
         self._asked = ""
+        self._answered = False
 
     @property
     def asked(self) -> str:
         return self._asked
+
+    @property
+    def answered(self) -> bool:
+        return self._answered
 
     async def _exit_status(self) -> int:
         helper = await self._child.wait()
@@ -94,6 +104,7 @@ class _HelperLaunch(Launch):
         try:
             answer = json.loads(self._answer.text())
             self._asked = str(answer["asked"])
+            self._answered = bool(answer["answered"])
             return int(answer["status"]) or (255 if self._asked else 0)
         except (ValueError, KeyError, TypeError):
             return helper or 255

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import ConfigError
-from ..tasks import in_daemon_thread, settle
+from ..tasks import settle
 from .exitwatch import ExitWatch
 from .pipes import Reader
 
@@ -25,6 +25,9 @@ def client_environment(use_agent: bool = True) -> dict[str, str]:
     if not use_agent:
         env.pop("SSH_AUTH_SOCK", None)
     return env
+
+
+_left: list[subprocess.Popen[bytes]] = []  # running on without us
 
 
 class Child:
@@ -74,12 +77,14 @@ class Child:
                 os.killpg(self.pid, number)
 
     def leave(self) -> None:
-        """Lets it run on, without a loop to watch it in; a thread reaps it in the end."""
+        """Lets it run on, without a loop to watch it in; a later `spawn` reaps it.
+
+        Not a thread: this is called while the interpreter shuts down, too, when none can start.
+        """
         if self.status is None:
             if self._watch is not None:
                 self._watch.cancel()
-            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
-                in_daemon_thread(self._popen.wait)
+            _left.append(self._popen)
 
     async def end(self, patience: float = 1.0) -> int:
         """SIGTERM, then SIGKILL after `patience` seconds; always waits for the end."""
@@ -104,6 +109,7 @@ def spawn(
 
     Raises `ConfigError` when the program is not there, or the command line is too long for it.
     """
+    _left[:] = [popen for popen in _left if popen.poll() is None]
     try:
         popen = subprocess.Popen(
             argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True

@@ -33,6 +33,7 @@ _FAMILIES: dict[str, Shell] = {
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Not '=' (an assignment; zsh reads =ls as /bin/ls) nor '%' (fish reads %self as its pid).
 _SAFE = re.compile(r"[A-Za-z0-9_@+:,./-]+\Z")
+_AFTER_TOKEN = re.compile(rb" ([0-9]{1,10})(?: ([^\n]*))?\r?\n")
 _PREAMBLE_LIMIT = 256 * 1024  # more noise than this from start-up files: stop looking
 
 
@@ -136,7 +137,6 @@ class Preamble:
         self.pid: int | None = None
         self.shell: Shell = shell
         self._token = f"sshmux-{secrets.token_hex(6)}"
-        self._pattern = re.compile(self._token.encode() + rb" ([0-9]{1,10})(?: ([^\n]*))?\r?\n")
         self._held = b""
         self._passed = 0
         self._open = shell != "none"
@@ -156,10 +156,10 @@ class Preamble:
         if not self._open:
             return data
         data = self._held + data
-        if found := self._pattern.search(data):
+        if found := self._announcement(data):
             self._open, self._held = False, b""
             self._learn(found)
-            return data[: found.start()] + data[found.end() :]
+            return data[: found.start() - len(self._token)] + data[found.end() :]
         keep = self._possible_start(data)
         self._held, data = data[keep:], data[:keep]
         self._passed += len(data)
@@ -172,6 +172,16 @@ class Preamble:
         """The rest, at the end of the stream."""
         rest, self._held, self._open = self._held, b"", False
         return rest
+
+    def _announcement(self, data: bytes) -> re.Match[bytes] | None:
+        """What follows the token in a complete announcement. (No pattern is made per command.)"""
+        token = self._token.encode()
+        at = data.find(token)
+        while at >= 0:
+            if found := _AFTER_TOKEN.match(data, at + len(token)):
+                return found
+            at = data.find(token, at + 1)
+        return None
 
     def _learn(self, found: re.Match[bytes]) -> None:
         pid = int(found.group(1))

@@ -50,7 +50,7 @@ async def _sweep_entry(entry: Entry) -> int:
     record = entry.claim()
     if record is None:
         return 0
-    log.info("%s: sweeping what pid %s left", entry.name, record.owner_pid)
+    log.info("%s: sweeping it, nobody holds it any more", entry.name)
     if record.alive:
         await end_orphan(entry, record)
     entry.remove()

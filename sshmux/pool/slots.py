@@ -193,17 +193,17 @@ class Slots(Generic[C]):
 
         Used last first, so that a pool that is larger than its work lets the rest grow idle.
         """
-        best: PooledConnection[C] | None = None
-        for member in self.members:
-            if member.borrowers >= self.config.sessions_per_connection or member.is_closed:
-                continue
-            better = best is None or (member.borrowers, -member.last_used) < (
-                best.borrowers,
-                -best.last_used,
-            )
-            if better and member.connection.usable:
-                best = member
-        return best
+        free = [
+            member
+            for member in self.members
+            if member.borrowers < self.config.sessions_per_connection and not member.is_closed
+        ]
+        while free:
+            best = min(free, key=lambda member: (member.borrowers, -member.last_used))
+            if best.connection.usable:  # looks at the file system: asked of the best one only
+                return best
+            free.remove(best)
+        return None
 
     def take(self, at: float) -> PooledConnection[C] | None:
         """Lends a member at once, unless somebody waits already or none is free."""

@@ -20,7 +20,7 @@ import sshmux
 from sshmux import ConnectionManager
 from sshmux.testing import PrivateServer
 
-from .support import control_directory, managed, masters, nothing_left, until
+from ..support import control_directory, managed, masters, nothing_left, until
 
 PASSWORD = "correct horse %battery ${staple} 'q\""
 

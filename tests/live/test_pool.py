@@ -15,7 +15,7 @@ import sshmux
 from sshmux import ConnectionManager, State
 from sshmux.testing import PrivateServer
 
-from .support import Watch, control_directory, managed, masters, nap, sleepers, until
+from ..support import Watch, control_directory, managed, masters, nap, sleepers, until
 
 
 async def borrow_and_run(manager: ConnectionManager, command: str, cluster: object = 1) -> str:

@@ -13,7 +13,7 @@ import sshmux
 from sshmux import Connection
 from sshmux.testing import PrivateServer
 
-from .support import managed, nap, sleepers, until
+from ..support import managed, nap, sleepers, until
 
 SHELLS = ["sh", "bash", "dash", "zsh", "tcsh", "fish"]
 

@@ -19,7 +19,7 @@ import pytest
 import sshmux
 from sshmux.testing import PrivateServer
 
-from .support import control_directory, nothing_left
+from ..support import control_directory, nothing_left
 
 COMPLETE = """
 import asyncio

@@ -1,0 +1,1 @@
+"""sshmux measured against OpenSSH started bare, and against asyncssh. `scripts/bench` runs it."""
