@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -184,6 +185,38 @@ async def test_a_full_server_is_waited_for_and_never_dialled_again(limit: int) -
         assert [result.stdout for result in results] == [f"{n}\n" for n in range(12)]
         assert [result.stderr for result in results] == [f"e{n}\n" for n in range(12)]
         assert (server.logins, server.connections) == (1, 1)
+
+
+async def test_a_command_that_cannot_be_ended_is_told_and_its_connection_not_used_again() -> None:
+    """With one session on the server there is no place left from which to end a command."""
+    long = nap()
+    async with PrivateServer(login_shell="/bin/sh", max_sessions=1) as server:
+        async with managed(server, pool_size=1) as manager:
+            async with manager.get_connection(1) as connection:
+                for _ in range(2):  # the limit is learned from a refusal
+                    await asyncio.gather(connection.run("true"), connection.run("true"))
+                with pytest.raises(sshmux.ProcessTimeout, match="may still run over there"):
+                    await connection.run(f"sleep {long}", timeout=0.3)
+                assert connection.is_closed()
+                with pytest.raises(sshmux.ConnectionLost) as caught:
+                    await connection.run("true")
+                assert caught.value.started is False
+            assert await borrow_and_run(manager, "echo new") == "new"
+        for process in sleepers(long):
+            process.kill()
+
+
+async def test_a_forgotten_manager_is_noticed_while_the_loop_runs() -> None:
+    with control_directory() as directory:
+        async with PrivateServer(login_shell="/bin/sh") as server:
+            manager: ConnectionManager | None = ConnectionManager(control_dir=directory, grace=1)
+            await manager.start()
+            server.register(manager, 1)
+            await borrow_and_run(manager, "true")
+            with pytest.warns(ResourceWarning, match="never stopped"):  # noqa: PT031
+                manager = None
+                gc.collect()
+            await until(lambda: not masters(directory) and not os.listdir(directory))
 
 
 async def test_a_server_without_sessions_says_so() -> None:
