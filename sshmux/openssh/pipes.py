@@ -35,7 +35,7 @@ class Reader:
         self._sink = sink or (self.chunks.append if limit is None else self._collect_some)
         self._callbacks: list[Callable[[], object]] = []
         os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._readable)
+        self._loop.add_reader(fd, self._take)
 
     @classmethod
     def pipe(
@@ -68,33 +68,28 @@ class Reader:
         """Whether the end was read, or `close()` called."""
         return self._fd < 0
 
-    def _readable(self) -> None:
+    def _take(self) -> bool:
+        """Reads once. Whether there may be more at this moment."""
+        if self._fd < 0:
+            return False
         try:
             data = os.read(self._fd, self.CHUNK)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self.close()
-            return
+            return False
         self._sink(data)
         if not self._grown and len(data) >= _DEFAULT_PIPE:
             self._grow()
+        return True
 
     def drain(self) -> None:
         """Reads what is there now, without waiting for the loop."""
-        while self._fd >= 0:
-            try:
-                data = os.read(self._fd, self.CHUNK)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                return
-            self._sink(data)
+        while self._take():
+            pass
 
     def on_end(self, callback: Callable[[], object]) -> None:
         """Calls back at the end of the stream; at once if it was reached."""
