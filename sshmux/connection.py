@@ -83,8 +83,8 @@ class Connection:
         try:
             async with asyncio.timeout(timeout) as deadline:
                 request.line = await self._line(command, env, cwd)
-                encoded = isinstance(input, str) and input.encode(encoding or "utf-8")
-                request.input = encoded or (input if isinstance(input, bytes) else None)
+                data = input.encode(encoding or "utf-8") if isinstance(input, str) else input
+                request.input = data
                 status = await self._execute(request)
         except TimeoutError:
             if timeout is None or not deadline.expired():
