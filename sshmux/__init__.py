@@ -30,17 +30,21 @@ if TYPE_CHECKING:
     from .errors import HostUnreachable as HostUnreachable
     from .errors import KeyExchangeFailed as KeyExchangeFailed
     from .errors import ManagerClosed as ManagerClosed
+    from .errors import NotLoggedIn as NotLoggedIn
     from .errors import PermissionDenied as PermissionDenied
     from .errors import ProcessError as ProcessError
     from .errors import ProcessTimeout as ProcessTimeout
+    from .errors import PromptDeclined as PromptDeclined
     from .errors import ServerHungUp as ServerHungUp
     from .errors import SessionRefused as SessionRefused
     from .errors import TimeoutError as TimeoutError
     from .manager import ConnectionManager as ConnectionManager
+    from .openssh.prompts import Prompt as Prompt
     from .pool.events import Event as Event
     from .pool.events import State as State
     from .pool.slots import PooledConnection as PooledConnection
     from .process import CompletedProcess as CompletedProcess
+    from .terminal import TerminalPrompter as TerminalPrompter
 
 __version__ = "0.1.0"
 
@@ -53,6 +57,8 @@ _HOMES = {
     "PooledConnection": "pool.slots",
     "State": "pool.events",
     "Event": "pool.events",
+    "Prompt": "openssh.prompts",
+    "TerminalPrompter": "terminal",
     "Error": "errors",
     "ConfigError": "errors",
     "ControlDirError": "errors",
@@ -68,6 +74,8 @@ _HOMES = {
     "ServerHungUp": "errors",
     "KeyExchangeFailed": "errors",
     "PermissionDenied": "errors",
+    "PromptDeclined": "errors",
+    "NotLoggedIn": "errors",
     "HostKeyNotVerifiable": "errors",
     "HostKeyUnknown": "errors",
     "HostKeyChanged": "errors",

@@ -13,10 +13,18 @@ from typing import Literal
 
 from .errors import ConfigError
 
-__all__ = ["ConnectionConfig", "OptionValue", "PoolConfig", "RemoteShell", "StrictHostKeyChecking"]
+__all__ = [
+    "ConnectionConfig",
+    "Dial",
+    "OptionValue",
+    "PoolConfig",
+    "RemoteShell",
+    "StrictHostKeyChecking",
+]
 
-StrictHostKeyChecking = bool | Literal["yes", "ask", "accept-new"]
+StrictHostKeyChecking = bool | Literal["yes", "ask", "accept-new", "config"]
 OptionValue = str | int | bool | Sequence[str]
+Dial = Literal["auto", "never"]
 RemoteShell = Literal["auto", "posix", "csh", "fish", "none"]
 
 # OpenSSH 9.6 refuses these in a host or user name from the command line, because a ProxyCommand
@@ -29,7 +37,7 @@ _OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 # Options that sshmux sets itself: with another value a pooled master would not be one.
 _RESERVED = {
     "controlmaster": "sshmux starts every master itself",
-    "controlpath": "use control_dir= or $SSHMUX_DIR",
+    "controlpath": "use control_path= for a master of your own, control_dir= for ours",
     "controlpersist": "use persist= of the manager",
     "remotecommand": "pass the command to run()",
     "requesttty": "a master has no terminal",
@@ -42,8 +50,8 @@ _RESERVED = {
     "remoteforward": "it would be requested by every pooled master",
     "dynamicforward": "it would be requested by every pooled master",
     "tunnel": "it would be requested by every pooled master",
-    "batchmode": "sshmux sets it, depending on whether it has a password to give",
-    "numberofpasswordprompts": "sshmux answers one prompt once",
+    "batchmode": "sshmux sets it, depending on whether there is anybody to answer",
+    "numberofpasswordprompts": "sshmux gives a stored password once",
     "serveraliveinterval": "use keepalive_interval=",
     "serveralivecountmax": "sshmux sets it; use keepalive_interval=",
     "userknownhostsfile": "use known_hosts_file=",
@@ -72,8 +80,10 @@ class ConnectionConfig:
         timeout: seconds for a whole log-in: name, connect, key exchange, authentication, retries.
         keepalive_interval: seconds between keepalives (`ServerAliveInterval`); 0 for none.
         known_hosts_file: another `UserKnownHostsFile`; None leaves it to ssh_config.
-        strict_host_key_checking: True refuses unknown keys; "accept-new", "yes" and "ask" go to
-            ssh as they are; False accepts any key, and is warned about each time it is used.
+        strict_host_key_checking: True refuses unknown keys, unless a person confirms one (see
+            the manager's `prompter`); "accept-new", "yes" and "ask" go to ssh as they are;
+            "config" leaves it to ssh_config; False accepts any key, and is warned about each
+            time it is used.
         config_file: read instead of ~/.ssh/config and /etc/ssh/ssh_config (`ssh -F`).
         ssh_options: more ssh_config options, as `{"ProxyJump": "bastion"}`. They win over files.
         agent_forwarding: forward the agent to sessions; None leaves it to ssh_config.
@@ -83,6 +93,11 @@ class ConnectionConfig:
             command. "none" sends commands as they are, for accounts without a shell: then a
             command cannot be ended from here, only left.
         ssh_program: the ssh to run; a name is looked up on PATH.
+        control_path: use the master that the person has logged in with, behind this socket, and
+            never end it; "config" for what ssh_config says (`ControlPath`). When there is none,
+            `dial` counts.
+        dial: "never" refuses to log in: only masters that live already are used, those of
+            `control_path` and those that `persist` or `sshmux login` have left.
     """
 
     host: str
@@ -100,6 +115,8 @@ class ConnectionConfig:
     max_sessions: int = field(default=10, kw_only=True)
     remote_shell: RemoteShell = field(default="auto", kw_only=True)
     ssh_program: str = field(default="ssh", kw_only=True)
+    control_path: Path | Literal["config"] | None = field(default=None, kw_only=True)
+    dial: Dial = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
         _check_type("host", self.host, str)
@@ -122,11 +139,20 @@ class ConnectionConfig:
         check_seconds("keepalive_interval", self.keepalive_interval)
         for name in ("key_file", "known_hosts_file", "config_file"):
             self._set(name, _path(name, getattr(self, name)))
+        if self.control_path != "config":
+            self._set("control_path", _path("control_path", self.control_path))
+        if self.dial not in ("auto", "never"):
+            raise ConfigError(f"dial={self.dial!r}: use 'auto' or 'never'")
         strict: object = self.strict_host_key_checking
-        if not isinstance(strict, bool) and strict not in ("yes", "ask", "accept-new"):
+        if not isinstance(strict, bool) and strict not in (
+            "yes",
+            "ask",
+            "accept-new",
+            "config",
+        ):
             raise ConfigError(
                 f"strict_host_key_checking={self.strict_host_key_checking!r}: "
-                "use True, False, 'yes', 'ask' or 'accept-new'"
+                "use True, False, 'yes', 'ask', 'accept-new' or 'config'"
             )
         if self.remote_shell not in ("auto", "posix", "csh", "fish", "none"):
             raise ConfigError(
@@ -186,6 +212,13 @@ class PoolConfig:
         dial_backoff: the pause after the first failed try; it doubles, with jitter.
         grace: how long a master outlives a manager that was killed (`ControlPersist`).
         persist: how long masters outlive `stop()`; 0 closes them.
+        one_time_pool_size: the most masters of a cluster whose log-in takes a person or a
+            one-time code: whoever comes when all are taken waits, rather than have another code
+            typed. See `sessions_per_connection`.
+        prompt_timeout: how long a person may take to answer one prompt. It does not count
+            against the log-in's `timeout`; a server has a limit of its own (LoginGraceTime).
+        share_jump_hosts: log in to a jump host (ProxyJump) once, for all masters and clusters
+            behind it; False leaves jumping to ssh, with a log-in of its own for each master.
         drain_timeout: how long `stop()` lets running commands go on before ending them.
         leak_threshold: warn, with the borrower's stack, about a connection kept longer; None
             for never.
@@ -205,6 +238,9 @@ class PoolConfig:
     dial_backoff: float = 0.5
     grace: int = 20
     persist: int = 0
+    one_time_pool_size: int = 1
+    prompt_timeout: float = 120
+    share_jump_hosts: bool = True
     drain_timeout: float = 5
     leak_threshold: float | None = 600
 
@@ -217,16 +253,18 @@ class PoolConfig:
             "max_total_dials",
             "dial_attempts",
             "grace",
+            "one_time_pool_size",
         ):
             _check_int(name, getattr(self, name), 1, 1_000_000)
         _check_int("persist", self.persist, 0, 10_000_000)
-        for name in ("max_age", "max_idle", "health_interval", "health_timeout"):
+        for name in ("max_age", "max_idle", "health_interval", "health_timeout", "prompt_timeout"):
             check_seconds(name, getattr(self, name), positive=True)
         for name in ("dial_backoff", "drain_timeout"):
             check_seconds(name, getattr(self, name))
         for name in ("acquire_timeout", "leak_threshold"):
             if getattr(self, name) is not None:
                 check_seconds(name, getattr(self, name))
+        _check_type("share_jump_hosts", self.share_jump_hosts, bool)
 
 
 def check_seconds(name: str, value: object, *, positive: bool = False) -> None:

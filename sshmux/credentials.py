@@ -1,4 +1,4 @@
-"""Passwords, kept in the system keyring, or in memory where there is none.
+"""Passwords and other secrets, kept in the system keyring, or in memory where there is none.
 
 A keyring call may ask a person to unlock it, talk to a dead D-Bus or simply hang. So every call
 runs in a daemon thread of its own, with a deadline, and never on the event loop.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from .clock import now
@@ -21,11 +22,23 @@ log = logging.getLogger("sshmux.credentials")
 T = TypeVar("T")
 
 DEADLINE = 10.0  # seconds for one keyring call; unlocking by hand may need them
+_LONGEST = 1000  # bytes that a terminal's line and readpassphrase() take everywhere
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a terminal acts on them
 _AVOID = 60.0  # seconds without keyring calls after one failed, or found nothing
 
 
+def totp_entry(address: str) -> str:
+    """The entry of the secret of one-time codes; that of a password is the address itself."""
+    return f"{address} (one-time codes)"
+
+
+def passphrase_entry(key_file: str) -> str:
+    """The entry of a private key's passphrase."""
+    return f"{key_file} (passphrase)"
+
+
 class Credentials:
-    """The passwords of one manager.
+    """The secrets of one manager, by the names of their entries.
 
     Parameters:
         service: the name under which a keyring application shows the entries.
@@ -43,16 +56,25 @@ class Credentials:
     def __repr__(self) -> str:
         return f"<Credentials service={self._service!r}>"
 
-    def set(self, name: str, password: str) -> None:
-        """Stores a password, replacing an older one. Blocks for at most the deadline.
+    def set(self, name: str, password: str, *, keep: bool = True) -> None:
+        """Stores a secret, replacing an older one. Blocks for at most the deadline.
+
+        Parameters:
+            keep: in the keyring; False keeps it in memory only, ahead of the keyring's.
 
         Raises `ConfigError` for one that no prompt could take.
         """
+        __tracebackhide__ = True
         if not isinstance(password, str) or not password:
-            raise ConfigError("the password is empty: use delete_password() to remove one")
-        if "\n" in password or "\r" in password or "\0" in password:
-            raise ConfigError("the password has a line break or NUL in it: no prompt takes that")
+            raise ConfigError("the secret is empty: use delete_password() to remove one")
+        if _CONTROL.search(password):
+            raise ConfigError("the secret has a control character in it: no prompt takes that")
+        if len(password.encode("utf-8", "surrogatepass")) > _LONGEST:
+            raise ConfigError("the secret is longer than 1,000 bytes: no prompt takes that")
         self._absent.pop(name, None)
+        if not keep:
+            self._memory[name] = password
+            return
         # Read back: the null backend takes everything and keeps nothing.
         if self._call(lambda: _store(self._service, name, password), insist=True):
             self._memory.pop(name, None)
@@ -77,14 +99,19 @@ class Credentials:
         That there is none is remembered for a minute: a log-in with a key should not wait for
         a keyring each time.
         """
-        if name in self._memory:
-            return self._memory[name]
-        if self._absent.get(name, 0.0) > now() or self._avoiding:
-            return None
-        found = await self._await(lambda: _fetch(self._service, name))
-        if found is None:
-            self._absent[name] = now() + _AVOID
-        return found
+        return (await self.lookup_all([name])).get(name)
+
+    async def lookup_all(self, names: Iterable[str]) -> dict[str, str]:
+        """`lookup` for several names at once: those that were found."""
+        wanted = list(dict.fromkeys(names))
+        found = {name: self._memory[name] for name in wanted if name in self._memory}
+        at = now()
+        asked = [n for n in wanted if n not in found and self._absent.get(n, 0.0) <= at]
+        if not asked or self._avoiding:
+            return found
+        kept = await self._await(lambda: _fetch_all(self._service, asked)) or {}
+        self._absent.update({name: now() + _AVOID for name in asked if name not in kept})
+        return found | kept
 
     @property
     def _avoiding(self) -> bool:
@@ -156,6 +183,11 @@ def _fetch(service: str, name: str) -> str | None:
     import keyring
 
     return keyring.get_password(service, name)
+
+
+def _fetch_all(service: str, names: Iterable[str]) -> dict[str, str]:
+    found = ((name, _fetch(service, name)) for name in names)
+    return {name: secret for name, secret in found if secret is not None}
 
 
 def _remove(service: str, name: str) -> None:

@@ -1,145 +1,278 @@
-"""The dialler of one cluster: passwords, adoption, retries, and when not to try at all."""
+"""The dialler of one cluster: what lives already, answers, retries, and when not to try at all."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Hashable
+from pathlib import Path
 
-from .clock import now
-from .config import ConnectionConfig, PoolConfig
-from .credentials import Credentials
-from .errors import DisconnectError, PermissionDenied, again
+from .answers import Answers, Stored
+from .config import ConnectionConfig
+from .deadline import Deadline
+from .errors import DisconnectError, NotLoggedIn, ServerHungUp, again
 from .link import Knowledge, Link
-from .openssh.controldir import ControlDir
-from .openssh.dial import adopt, dial
-from .openssh.launch import Secret
+from .means import JumpHost, Means
+from .openssh.diagnostics import log_in_by_hand, through
+from .openssh.dial import Way, adopt, dial
+from .openssh.foreign import ForeignMaster, hold_foreign
+from .openssh.jump import leads_to_itself, nearest_hop
+from .openssh.launch import Listener
 from .openssh.master import Master
-from .openssh.prompts import NAMES_WHO_ASKS, expected_who
+from .openssh.prompts import NAMES_WHO_ASKS
+from .openssh.resolve import Resolved, resolve
 from .openssh.version import ssh_version
+from .stored import Host, gather
 
 log = logging.getLogger("sshmux.dial")
 
-
-class Places:
-    """How many log-ins may be under way: to one server, whatever clusters it is, and in all."""
-
-    def __init__(self, pool: PoolConfig) -> None:
-        self.everybodys = asyncio.Semaphore(pool.max_total_dials)
-        self._each = pool.max_parallel_dials
-        self._servers: dict[tuple[str, int], asyncio.Semaphore] = {}
-
-    def of(self, config: ConnectionConfig) -> asyncio.Semaphore:
-        """The places of one server. (MaxStartups is a server's limit, not a cluster's.)"""
-        server = (config.host, config.port)
-        return self._servers.setdefault(server, asyncio.Semaphore(self._each))
+_MAX_HOPS = 8  # of a chain of jump hosts whose secrets are looked up
 
 
 class Dialler:
-    """Makes links to one cluster.
+    """Makes links to one cluster, or to one jump host.
 
-    A refused log-in is not repeated behind anybody's back: after a `PermissionDenied` every dial
-    raises it again, without trying, until `reset()`. And as long as a password has not been seen
-    to work, only one log-in tries it at a time: a wrong one costs one attempt, whoever waits.
+    A refused log-in is not repeated behind anybody's back: after a `PermissionDenied`, or after a
+    person declined, every dial raises it again, without trying, until `reset()`. And as long as
+    a secret has not been seen to work, or if it works only once, there is one log-in at a time:
+    a wrong one costs one attempt, whoever waits.
+
+    Parameters:
+        label: its name in the control directory.
+        cluster_id: its name for the person who is asked; None for a jump host.
     """
 
     def __init__(
-        self,
-        cluster: str,
-        config: ConnectionConfig,
-        pool: PoolConfig,
-        directory: ControlDir,
-        credentials: Credentials,
-        places: Places,
-        before_dial: Callable[[], None],
+        self, label: str, cluster_id: Hashable, config: ConnectionConfig, means: Means
     ) -> None:
         self.config = config
         self.knowledge = Knowledge.of(config)
-        self.refused: PermissionDenied | None = None
         self.adopted = 0
-        self._cluster = cluster
-        self._pool = pool
-        self._directory = directory
-        self._credentials = credentials
-        self._before_dial = before_dial
-        self._places = places
+        self.listener: Listener | None = None
+        self._label = label
+        self._cluster_id = cluster_id
+        self._means = means
+        self._refused: DisconnectError | None = None
+        self._refused_at_jump = False
         self._trial = asyncio.Lock()
         self._proved = False
+        self._jump: JumpHost | None = None
+
+    # Rules
+
+    @property
+    def most_masters(self) -> int:
+        """How many masters the pool may have, as far as is known."""
+        pool = self._means.pool
+        if self.knowledge.foreign or (self.config.dial == "never" and self.config.control_path):
+            return 1
+        if self.knowledge.took:
+            return min(pool.pool_size, pool.one_time_pool_size)
+        return pool.pool_size
+
+    @property
+    def most_dials(self) -> int:
+        """How many log-ins may be under way at once, as far as is known."""
+        pool = self._means.pool
+        unknown = not self._proved and (
+            self._means.asking.prompter is not None
+            or pool.persist > 0
+            or self.config.control_path is not None
+            or self.config.dial == "never"
+        )
+        return 1 if unknown or self.knowledge.took else pool.max_parallel_dials
+
+    @property
+    def refused(self) -> DisconnectError | None:
+        """Why it is not tried again, if so."""
+        if self._refused_at_jump and self._jump is not None and self._jump.refused is None:
+            self._refused = None  # somebody saw to the jump host since
+        return self._refused
 
     def reset(self) -> None:
-        """Somebody asked for another try, or gave another password."""
-        self.refused = None
+        """Somebody asked for another try, or gave another secret."""
+        self._refused = None
         self._proved = False
+        if self._jump is not None:
+            self._jump.reset()
 
-    def refusal(self) -> PermissionDenied | None:
-        """The error to raise instead of dialling, for one more who asks."""
-        return again(self.refused) if self.refused is not None else None
+    # Dialling
 
     async def dial(self, slot: str) -> Link:
-        """A new link, held; or an adopted one. Retries passing trouble, within `timeout` in all."""
-        async with self._places.of(self.config), self._places.everybodys:
-            master = await adopt(self.config, self._directory, persist=self._pool.persist)
+        """A new link, held; or one to a master that lives already.
+
+        Retries passing trouble, within the config's `timeout` in all.
+        """
+        stored = Stored() if self.config.dial == "never" else await self._prepare()
+        async with self._in_turn(stored):
+            master = await self._living()
             if master is not None:
-                self.adopted += 1
-            else:
-                master = await self._dial(slot)
-        return Link(master, self.knowledge)
+                return self._link(master)
+            if self.config.dial == "never":
+                raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
+            return await self._persevere(slot, stored)
 
-    async def _dial(self, slot: str) -> Master:
-        deadline = now() + self.config.timeout
-        secret = await self._secret()
-        if secret is None or self._proved:
-            return await self._persevere(slot, secret, deadline)
-        async with self._trial:
-            master = await self._persevere(slot, secret, deadline)
-            self._proved = True
-            return master
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, stored: Stored) -> AsyncIterator[None]:
+        answered = bool(stored) or self._means.asking.prompter is not None
+        if self.knowledge.took or (answered and not self._proved):
+            async with self._trial:
+                yield
+        else:
+            yield
 
-    async def _persevere(self, slot: str, secret: Secret | None, deadline: float) -> Master:
-        for attempt in range(1, self._pool.dial_attempts + 1):
-            if error := self.refusal():
-                raise error
+    def _link(self, master: Master, jump: JumpHost | None = None) -> Link:
+        self._proved = True
+        self.knowledge.took = master.record.took
+        self.knowledge.foreign = isinstance(master, ForeignMaster)
+        return Link(master, self.knowledge, jump.release if jump is not None else None)
+
+    # What lives already
+
+    async def _living(self) -> Master | None:
+        """A master that needs no log-in: the person's own, or one that was left to be adopted."""
+        path = await self._own_path()
+        if path is not None:
+            master = await hold_foreign(self.config, path)
+            if master is not None:
+                return master
+        if self._means.pool.persist == 0 and self.config.dial != "never":
+            return None
+        master = await adopt(self.config, self._means.directory)
+        if master is not None:
+            self.adopted += 1
+        return master
+
+    async def _own_path(self) -> Path | None:
+        """The control socket of the person's own master, where that is wanted."""
+        if self.config.control_path != "config":
+            return self.config.control_path
+        resolved = await self.knowledge.resolved(self.config)
+        return Path(resolved.control_path) if resolved.control_path else None
+
+    # What has to be known before
+
+    async def _prepare(self) -> Stored:
+        """Finds the jump host to go through, and what is stored for all who may ask."""
+        resolved = await self.knowledge.resolved(self.config)
+        self._jump = self._shared_jump(resolved)
+        hosts: list[Host] = [(self.config, resolved)]
+        if resolved.proxied and self._jump is None:
+            hosts += await _hops(self.config, resolved)
+        return await gather(self._means.credentials, hosts)
+
+    def _shared_jump(self, resolved: Resolved) -> JumpHost | None:
+        if not self._means.pool.share_jump_hosts or resolved.proxy_jump is None:
+            return None
+        hop = nearest_hop(self.config, resolved.proxy_jump)
+        if hop is None or leads_to_itself(self.config, hop):
+            return None
+        return self._means.jump_host(hop)
+
+    async def _answers(self, stored: Stored, deadline: Deadline) -> Answers | None:
+        asking = self._means.asking
+        if not stored and asking.prompter is None:
+            return None
+        version = await ssh_version(self.config.ssh_program)
+        resolved = await self.knowledge.resolved(self.config)
+        named = version >= NAMES_WHO_ASKS
+        if not named and resolved.proxied and self._jump is None:
+            log.warning(
+                "%s: this ssh (%d.%d) does not say which host asks for a secret, and there is a "
+                "jump host that could ask: none is given. Use a key, or OpenSSH 8.5 or later",
+                self.config.address,
+                *version,
+            )
+            return None
+        return Answers(
+            stored,
+            asking,
+            self._means.codes,
+            named=named,
+            deadline=deadline,
+            cluster_id=self._cluster_id,
+            host=self.config.address,
+        )
+
+    # Trying
+
+    async def _persevere(self, slot: str, stored: Stored) -> Link:
+        deadline, attempts = Deadline(self.config.timeout), self._means.pool.dial_attempts
+        for attempt in range(1, attempts + 1):
+            if refused := self.refused:
+                raise again(refused)
             try:
-                return await self._once(slot, secret, max(0.001, deadline - now()))
-            except PermissionDenied as refused:
-                self.refused = again(refused)
-                raise
+                return await self._once(slot, stored, deadline)
             except DisconnectError as error:
-                pause = self._pool.dial_backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311
-                final = attempt == self._pool.dial_attempts or now() + pause >= deadline
-                if final or not error.transient:
+                if error.final:
+                    self._refused = again(error)
+                    self._refused_at_jump = bool(self._jump and self._jump.refused)
+                    raise
+                pause = self._means.pool.dial_backoff * 2 ** (attempt - 1)
+                pause *= random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                if attempt == attempts or pause >= deadline.left or not error.transient:
                     raise
                 log.info("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)  # a pause is the point: there is no event to await
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, slot: str, secret: Secret | None, timeout: float) -> Master:
-        self._before_dial()
-        self.knowledge.resolve(self.config)
-        return await dial(
-            self.config,
-            self._directory,
-            cluster=self._cluster,
-            slot=slot,
-            lifetime=self._pool.persist or self._pool.grace,
-            persist=self._pool.persist,
-            secret=secret,
-            timeout=timeout,
-        )
+    async def _once(self, slot: str, stored: Stored, deadline: Deadline) -> Link:
+        jump = self._jump
+        if jump is None:
+            return self._link(await self._log_in(slot, stored, deadline, None))
+        with deadline.stopped():  # it has a deadline of its own
+            via = await jump.hold()
+        try:
+            return self._link(await self._log_in(slot, stored, deadline, via), jump)
+        except BaseException as error:
+            jump.release()
+            if isinstance(error, ServerHungUp):
+                raise through(error) from error
+            raise
 
-    async def _secret(self) -> Secret | None:
-        password = await self._credentials.lookup(self.config.address)
-        if password is None:
-            return None
-        resolved = await self.knowledge.resolved(self.config)
-        version = await ssh_version(self.config.ssh_program)
-        if resolved.proxied and version < NAMES_WHO_ASKS:
-            log.warning(
-                "%s: this ssh (%d.%d) does not say which host asks for a password, and there is a "
-                "jump host: the password is not given. Use a key, or OpenSSH 8.5 or later",
-                self.config.address,
-                *version,
+    async def _log_in(
+        self, slot: str, stored: Stored, deadline: Deadline, via: Path | None
+    ) -> Master:
+        self._means.before_dial()
+        answers = await self._answers(stored, deadline)
+        pool = self._means.pool
+        way = Way(
+            lifetime=pool.persist or pool.grace,
+            persist=pool.persist,
+            answerer=answers,
+            confirm=answers is not None and answers.somebody and await self._may_confirm(),
+            via=via,
+            listener=self.listener,
+        )
+        give_back = await self._means.places.take(self.config, deadline)
+        try:
+            return await dial(
+                self.config,
+                self._means.directory,
+                way,
+                cluster=self._label,
+                slot=slot,
+                deadline=deadline,
             )
-            return None
-        return Secret(password, expected_who(resolved.user, resolved.prompt_host))
+        finally:
+            give_back()
+
+    async def _may_confirm(self) -> bool:
+        """Whether a person may be asked about an unknown host key: never weaker than the config."""
+        if self.config.strict_host_key_checking is not True:
+            return False  # it says itself what is to be
+        return (await self.knowledge.resolved(self.config)).strict != "yes"
+
+
+async def _hops(config: ConnectionConfig, resolved: Resolved) -> list[Host]:
+    """The jump hosts that ssh will log in to by itself, as far as ssh_config tells."""
+    found: list[Host] = []
+    while resolved.proxy_jump is not None and len(found) < _MAX_HOPS:
+        hop = nearest_hop(config, resolved.proxy_jump)
+        if hop is None:
+            break
+        config, resolved = hop, await resolve(hop)
+        found.append((config, resolved))
+    return found

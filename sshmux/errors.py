@@ -18,6 +18,8 @@ Error
     │   ├── ServerHungUp                        closed before log-in: overload, MaxStartups, a ban
     │   ├── KeyExchangeFailed                   no algorithm in common
     │   ├── PermissionDenied                    the log-in was refused
+    │   │   └── PromptDeclined                  ssh asked something, and nobody answered
+    │   ├── NotLoggedIn                         dial="never", and nobody has logged in
     │   ├── HostKeyNotVerifiable
     │   │   ├── HostKeyUnknown
     │   │   └── HostKeyChanged
@@ -56,9 +58,11 @@ __all__ = [
     "HostUnreachable",
     "KeyExchangeFailed",
     "ManagerClosed",
+    "NotLoggedIn",
     "PermissionDenied",
     "ProcessError",
     "ProcessTimeout",
+    "PromptDeclined",
     "ServerHungUp",
     "SessionRefused",
     "TimeoutError",
@@ -102,6 +106,8 @@ class DisconnectError(Error):
 
     #: What ssh itself wrote, for a log or a bug report.
     stderr: str = ""
+    #: Not tried again without being asked for: the next try could lock an account.
+    final: bool = False
 
 
 class ConnectTimeout(DisconnectError, TimeoutError):
@@ -146,6 +152,16 @@ class KeyExchangeFailed(DisconnectError):
 
 class PermissionDenied(DisconnectError):
     """The server refused the log-in. It is not tried again without being asked for."""
+
+    final = True
+
+
+class PromptDeclined(PermissionDenied):
+    """ssh asked for something that nobody answered: a person declined, or nobody was there."""
+
+
+class NotLoggedIn(DisconnectError):
+    """`dial="never"`, and there is no living master to use: the message says what to type."""
 
 
 class HostKeyNotVerifiable(DisconnectError):

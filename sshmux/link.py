@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -40,6 +40,8 @@ class Knowledge:
 
     shell: Shell = "unknown"
     max_sessions: int = 10
+    took: str = ""  # what the last log-in took: see `openssh.controldir.Record`
+    foreign: bool = False  # the master is the person's own
     resolving: asyncio.Task[Resolved] | None = field(default=None, repr=False)
 
     @classmethod
@@ -70,7 +72,9 @@ class Knowledge:
 class Link:
     """One master in use. `broken` says why it should not be used again, if so."""
 
-    def __init__(self, master: Master, knowledge: Knowledge) -> None:
+    def __init__(
+        self, master: Master, knowledge: Knowledge, on_closed: Callable[[], object] | None = None
+    ) -> None:
         self.master = master
         self.gate = SessionGate(knowledge.max_sessions)
         self.broken: str | None = None
@@ -78,6 +82,7 @@ class Link:
         self._knowledge = knowledge
         self._ender = Ender(self.control)
         self._closing: asyncio.Task[None] | None = None
+        self._on_closed = on_closed
 
     def __repr__(self) -> str:
         state = self.broken or ("usable" if self.usable else "gone")
@@ -202,6 +207,9 @@ class Link:
             else:
                 # Sessions of others (an operator's own ssh -S) get their time as well.
                 await self.master.stop(drain if self.broken is None else 0)
+            if self._on_closed is not None:
+                self._on_closed()
+                self._on_closed = None
 
     async def _attempt(self, request: Request, scope: Scope) -> Execution:
         options = await self._session_options()

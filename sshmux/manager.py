@@ -11,12 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .answers import Asking, Prompter
 from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds
 from .connection import Connection
 from .credentials import Credentials
-from .dialler import Dialler, Places
+from .dialler import Dialler
 from .errors import ConfigError, Error, ManagerClosed
+from .jumps import Jumps
+from .keeping import Secrets
 from .link import Link
+from .means import Means, Places
 from .openssh.controldir import ControlDir, own_identity
 from .openssh.guardian import Guardian
 from .openssh.sweep import sweep
@@ -26,6 +30,7 @@ from .pool.health import check_pools, check_regularly
 from .pool.pool import Pool
 from .registry import Cluster, Done, reject_unknown
 from .tasks import TaskGroup, finish
+from .totp import OneTimeCodes
 
 log = logging.getLogger("sshmux.manager")
 
@@ -33,7 +38,7 @@ _ENGINES = ("ssh",)
 _TEST_DEADLINE = 30.0  # seconds for the command of test_connection
 
 
-class ConnectionManager:
+class ConnectionManager(Secrets):
     """A pool of ControlMasters for each registered cluster.
 
     Use it as `async with ConnectionManager() as manager`, or call `start()` and `stop()`. Without
@@ -48,7 +53,9 @@ class ConnectionManager:
         persist: seconds that masters outlive `stop()`, to be adopted by the next manager with
             the same target, options and `persist`; 0 closes them.
         max_age, max_idle, health_interval, max_health_failures, acquire_timeout: see `PoolConfig`.
-        prompter: not there yet; None.
+        prompter: an async function that is asked what nothing stored can answer: it gets a
+            `Prompt` and returns what to type, or None to decline. One question at a time. See
+            `TerminalPrompter` for one that asks on the terminal.
         control_dir: where the control sockets are. Default: `$SSHMUX_DIR`, else
             `$XDG_RUNTIME_DIR/sshmux`, else a private directory below the temporary one.
         keyring_service: the name of our entries in the system keyring.
@@ -69,7 +76,7 @@ class ConnectionManager:
         health_interval: float = 60,
         max_health_failures: int = 3,
         acquire_timeout: float | None = None,
-        prompter: None = None,
+        prompter: Prompter | None = None,
         control_dir: str | Path | None = None,
         keyring_service: str = "sshmux",
         **more: Any,
@@ -79,8 +86,8 @@ class ConnectionManager:
         self._clusters: dict[Hashable, Cluster] = {}
         if engine not in _ENGINES:
             raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, _ENGINES))}")
-        if prompter is not None:
-            raise ConfigError("prompter= is not there yet: store a password with set_password()")
+        if prompter is not None and not callable(prompter):
+            raise ConfigError(f"prompter={prompter!r}: use an async function of one Prompt")
         reject_unknown(more, PoolConfig, "ConnectionManager")
         self.config = PoolConfig(
             pool_size=pool_size,
@@ -95,6 +102,9 @@ class ConnectionManager:
         )
         self.control_dir = ControlDir(control_dir)
         self._credentials = Credentials(keyring_service)
+        self._prompter = prompter
+        self._codes = OneTimeCodes()
+        self._jumps = Jumps()
         self._events = Events()
         self._own: set[Link] = set()
         self._endings = TaskGroup()
@@ -167,14 +177,19 @@ class ConnectionManager:
             cluster.pool = None
         drain = self.config.drain_timeout
         await asyncio.gather(
-            *(pool.close(_stopped, drain=drain, leave=self.config.persist > 0) for pool in pools),
+            *(pool.close(_stopped, drain=drain, leave=self._leaves(pool)) for pool in pools),
             *(link.close(drain=drain, error=_stopped()) for link in tuple(self._own)),
         )
         self._own.clear()
         await self._endings.wait()
+        await self._jumps.close(leave=self.config.persist > 0)
         if self._guardian is not None:
             await self._guardian.close()
             self._guardian = None
+
+    def _leaves(self, pool: Pool) -> bool:
+        """Whether a pool's masters live on after `stop()`. One that never dials leaves what is."""
+        return self.config.persist > 0 or pool.dialler.config.dial == "never"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -210,6 +225,7 @@ class ConnectionManager:
         for link in self._own:
             link.master.abandon(end=end)
         self._own.clear()
+        self._jumps.abandon(end=end)
         if self._guardian is not None:
             self._guardian.abandon()
             self._guardian = None
@@ -225,7 +241,22 @@ class ConnectionManager:
                 self._abandon(end=True)
                 self._started = False
             self._loop = loop
-            self._dial_places = Places(self.config)
+            self._means = self._make_means()
+
+    def _make_means(self) -> Means:
+        """What belongs to one loop: the manager must not be kept alive by it."""
+        jumps = self._jumps
+        means = Means(
+            pool=self.config,
+            directory=self.control_dir,
+            credentials=self._credentials,
+            codes=self._codes,
+            asking=Asking(self._prompter, self.config.prompt_timeout),
+            places=Places(self.config),
+            jump_host=lambda config: jumps.get(config, means),
+            before_dial=_weakly(self._before_dial),
+        )
+        return means
 
     # Clusters
 
@@ -328,15 +359,7 @@ class ConnectionManager:
         self._enter_loop()
         cluster = self._cluster(cluster_id)
         if cluster.pool is None:
-            dialler = Dialler(
-                cluster.label,
-                cluster.config,
-                self.config,
-                self.control_dir,
-                self._credentials,
-                self._dial_places,
-                _weakly(self._before_dial),
-            )
+            dialler = Dialler(cluster.label, cluster_id, cluster.config, self._means)
             cluster.pool = Pool(cluster_id, self.config, dialler, self._events, care=self._started)
         return cluster.pool
 
@@ -345,26 +368,15 @@ class ConnectionManager:
             self.control_dir.open()
             self._guardian = Guardian(self.control_dir.path, own_identity())
 
-    # Passwords
+    def _address_of(self, cluster_id: Hashable) -> str:
+        return self._cluster(cluster_id).config.address
 
-    def set_password(self, cluster_id: Hashable, password: str) -> None:
-        """Stores a password in the system keyring (in memory, with a warning, if there is none).
-
-        Blocks while the keyring works, for 10 s at most. A log-in that was refused is tried again
-        with it. Raises `ConfigError` when the cluster is not registered.
-        """
-        cluster = self._cluster(cluster_id)
-        self._credentials.set(cluster.config.address, password)
-        if cluster.pool is not None:
-            cluster.pool.dialler.reset()
-
-    def get_password(self, cluster_id: Hashable) -> str | None:
-        """The stored password, or None. Blocks for 10 s at most."""
-        return self._credentials.get(self._cluster(cluster_id).config.address)
-
-    def delete_password(self, cluster_id: Hashable) -> None:
-        """Forgets the password; that there is none is no error. Blocks for 10 s at most."""
-        self._credentials.delete(self._cluster(cluster_id).config.address)
+    def _secret_changed(self, cluster_id: Hashable | None) -> None:
+        """A log-in that was refused may be tried again with another secret."""
+        self._jumps.reset()
+        for cluster in self._clusters.values():
+            if cluster.pool is not None and cluster_id in (None, cluster.id):
+                cluster.pool.dialler.reset()
 
     # Connections
 
@@ -420,6 +432,7 @@ class ConnectionManager:
         if pool is not None:
             endings.append(pool.disconnect())
         await asyncio.gather(*endings)
+        await self._jumps.close_unused()
 
     async def test_connection(self, cluster_id: Hashable) -> bool:
         """Whether a command can be run there: True, or False with the reason in the log.

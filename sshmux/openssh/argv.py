@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from ..config import ConnectionConfig, OptionValue
+from .remote import quote
 
 # What a person's config may say that would harm a pooled master. The first value wins in ssh,
 # and the command line comes first. (man ssh_config)
@@ -25,6 +27,7 @@ _NEUTRAL = (
     "EscapeChar=none",
 )
 _FORK_OPTION_SINCE = (8, 7)  # ForkAfterAuthentication; before that only -f could say so
+_TRIES = 3  # of a person, at typing a password
 _KEEPALIVE_COUNT = 3  # unanswered keepalives before the connection is given up
 
 
@@ -76,7 +79,10 @@ def master(
     *,
     persist: int,
     version: tuple[int, int],
-    interactive: bool = False,
+    answers: Literal["none", "stored", "person"] = "none",
+    confirm: bool = False,
+    via: os.PathLike[str] | str | None = None,
+    verbose: bool = False,
 ) -> list[str]:
     """`ssh -M -N`: the one command line of sshmux that logs in.
 
@@ -84,21 +90,48 @@ def master(
         persist: seconds that the master outlives its last client (ControlPersist).
         version: of the ssh program: an older one stops at options it does not know, and
             IgnoreUnknown would take the place of the user's own.
-        interactive: there is somebody (the askpass) to answer a prompt.
+        answers: who can answer a prompt: nobody; what is stored, which is tried once; or a
+            person, who may mistype.
+        confirm: let a person confirm an unknown host key, where the config would refuse it.
+        via: the control socket of a master on the jump host, to go through.
+        verbose: let ssh tell what it does (LogLevel=DEBUG1).
     """
     argv = [config.ssh_program, "-M", "-N", "-T", "-n", "-S", escape_path(path)]
+    if verbose:
+        argv += ["-o", "LogLevel=DEBUG1"]
+    if via is not None:
+        argv += ["-o", f"ProxyCommand={_through(config.ssh_program, via)}"]
+        argv += ["-o", "ProxyUseFdpass=no"]
+    if confirm:
+        argv += ["-o", "StrictHostKeyChecking=ask"]
     for option in _NEUTRAL:
         argv += ["-o", option]
     if version >= _FORK_OPTION_SINCE:
         argv += ["-o", "ForkAfterAuthentication=no"]
     argv += ["-o", f"ControlPersist={persist}"]
-    argv += ["-o", f"BatchMode={'no' if interactive else 'yes'}"]
-    argv += ["-o", "NumberOfPasswordPrompts=1"]
+    argv += ["-o", f"BatchMode={'yes' if answers == 'none' else 'no'}"]
+    argv += ["-o", f"NumberOfPasswordPrompts={_TRIES if answers == 'person' else 1}"]
+    strict = _strictness(config)
+    if strict is not None:
+        argv += ["-o", f"StrictHostKeyChecking={strict}"]
     return [*argv, *_target(config)]
 
 
+def _through(program: str, jump: os.PathLike[str] | str) -> str:
+    """A ProxyCommand that goes through a living master, and can do nothing else.
+
+    ssh expands tokens in it, and gives it to the person's own shell, whichever that is.
+    """
+    words = [*guard(program, jump), "-W"]
+    quoted = " ".join(quote(word) for word in words).replace("%", "%%")
+    return f"{quoted} '[%h]:%p' x"
+
+
 def _target(config: ConnectionConfig) -> list[str]:
-    """Everything that says where to and as whom: the same for the master and for `ssh -G`."""
+    """What says where to and as whom: the same for the master and for `ssh -G`.
+
+    Without StrictHostKeyChecking: what the person's config says of it is a question to `ssh -G`.
+    """
     argv: list[str] = []
     if config.config_file is not None:
         argv += ["-F", str(config.config_file)]
@@ -124,7 +157,6 @@ def _options(config: ConnectionConfig) -> list[str]:
         options.append(f"ForwardAgent={'yes' if config.agent_forwarding else 'no'}")
     if config.known_hosts_file is not None:
         options.append(f"UserKnownHostsFile={_file(config.known_hosts_file)}")
-    options.append(f"StrictHostKeyChecking={_strictness(config)}")
     return options + _user_options(config.ssh_options)
 
 
@@ -132,12 +164,12 @@ def _file(path: os.PathLike[str]) -> str:
     return f'"{escape_path(path)}"'
 
 
-def _strictness(config: ConnectionConfig) -> str:
-    """True is never weaker than ssh_config: `yes`, since nobody is asked to confirm a key."""
+def _strictness(config: ConnectionConfig) -> str | None:
+    """True is never weaker than ssh_config: `yes`. None leaves it to ssh_config."""
     strict = config.strict_host_key_checking
     if isinstance(strict, bool):
         return "yes" if strict else "no"
-    return strict
+    return None if strict == "config" else strict
 
 
 def _user_options(options: Mapping[str, OptionValue]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The askpass: a small process of its own, in which pexpect answers ssh's terminal.
+"""The askpass: a small process of its own, in which pexpect drives ssh's terminal.
 
 Why a process: giving ssh a terminal needs fork() and code in the child before exec(), which is
 not safe in a host program with threads. This one has a single thread while it forks.
@@ -7,9 +7,16 @@ Why not a plain `pexpect.spawn`: that puts ssh's stdout and stderr on the termin
 server's banner goes to stderr and can read exactly like a password prompt. Here only the
 controlling terminal is the pty; the prompts are what is left on it.
 
-It is told what to do by one JSON line on stdin (so a secret is in no argv and no environment), and
-says what happened by one JSON line on stdout. The end of its stdin means that the manager is
-gone or has given up: then ssh is ended too.
+It knows no secret. It is told what to run by one JSON line on stdin, says what ssh asks by lines
+on stdout, and gets each answer by a line on stdin when it is needed::
+
+    → {"argv": […], "named": true}           the task
+    ← {"ask": "me@host's password: ", "echo": false}
+    → {"answer": "…", "hidden": true}        or {"answer": null}: nobody answers, so ssh is ended
+    ← {"notice": "Confirm user presence …"}
+    ← {"status": 0}                          ssh's exit status, the last line
+
+The end of its stdin means that the manager is gone or has given up: then ssh is ended too.
 """
 
 from __future__ import annotations
@@ -20,102 +27,181 @@ import json
 import os
 import pty
 import resource
+import select
 import signal
 import subprocess
 import sys
 import termios
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
-from .prompts import Prompt, UnknownPrompt, classify, takes_password
+from .prompts import Prompt, UnknownPrompt, classify
 
-_QUIET = 1.0  # seconds of silence after which unfinished text counts as a prompt nobody knows
-_ECHO_PATIENCE = 2.0  # seconds for ssh to switch the terminal's echo off before we decline
-_MAX_TEXT = 64 * 1024  # of terminal output; more is no prompt
+_SETTLED = 0.05  # seconds of silence after which a question is taken to be whole
+_QUIET = 1.0  # the same for text that nobody knows
+_ECHO_PATIENCE = 2.0  # seconds for ssh to switch the terminal's echo off
+_MAX_TEXT = 64 * 1024  # of one question; more is no prompt
+_PIECE = 4096
 
 
-@dataclass
-class Outcome:
-    """How the dialogue ended."""
+class Manager:
+    """The other end of stdin and stdout."""
 
-    status: int
-    asked: str = ""  # the prompt that stopped it, if one did
-    answered: int = 0
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def tell(self, **message: object) -> None:
+        """One line out."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(1, json.dumps(message).encode() + b"\n")
+
+    def hear(self) -> list[dict[str, Any]] | None:
+        """The lines that have come; None at the end. Blocks when there is nothing to read."""
+        data = os.read(0, 65536)
+        if not data:
+            return None
+        self._buffer += data
+        *lines, rest = bytes(self._buffer).split(b"\n")
+        self._buffer[:] = rest
+        return [json.loads(line) for line in lines]
 
 
 class Dialogue:
-    """ssh on a pty of ours, and at most one password."""
+    """ssh on a pty of ours, and what is said there.
 
-    def __init__(self, argv: list[str], secret: str, who: list[str]) -> None:
-        self._secret: str | None = secret
-        self._expected = frozenset(who)
-        self._terminal, self._process = _launch(argv)
+    Parameters:
+        named: see `prompts.classify`.
+    """
 
-    def run(self) -> Outcome:
-        """Answers until ssh has exited."""
+    def __init__(self, argv: list[str], named: bool, manager: Manager) -> None:
         import pexpect.fdpexpect  # here, so that the import of this module stays cheap
 
-        spawn = pexpect.fdpexpect.fdspawn(self._terminal, encoding="utf-8", codec_errors="replace")
-        spawn.delaybeforesend = None
-        answered = 0
-        text = ""
+        self._named = named
+        self._manager = manager
+        self._terminal, self._process = _launch(argv)
+        self._spawn = pexpect.fdpexpect.fdspawn(
+            self._terminal, encoding="utf-8", codec_errors="replace"
+        )
+        self._spawn.delaybeforesend = None
+        self._gone = (pexpect.EOF, OSError)
+        self._text = ""
+        self._echoed = ""  # what we typed into an echo, and expect to read
+        self._asking = False
+        self._over = False
+
+    def run(self) -> int:
+        """Passes questions and answers on until ssh has exited; returns its exit status."""
         while True:
-            try:
+            ready, _, _ = select.select([self._terminal, 0], [], [], self._patience())
+            if 0 in ready:
+                self._listen()
+            if self._terminal in ready:
                 # One read of whatever is there; classify() decides, not a regular expression
                 # over a growing buffer that a server could grow for ever.
-                text += spawn.read_nonblocking(4096, timeout=_QUIET if text else None)
-                quiet = False
-            except pexpect.TIMEOUT:
-                quiet = True
-            except (pexpect.EOF, OSError):
-                return Outcome(self._process.wait(), answered=answered)
-            if len(text) > _MAX_TEXT:
-                return self._decline(UnknownPrompt("endless output on the terminal"), answered)
-            prompt = self._pending(text, quiet)
-            if prompt is None:
-                continue
-            secret = self._answer(prompt)
-            if secret is None:
-                return self._decline(prompt, answered)
-            spawn.sendline(secret)
-            text = ""
-            answered += 1
+                try:
+                    self._read(self._spawn.read_nonblocking(_PIECE, timeout=0))
+                except self._gone:
+                    return self._process.wait()
+            elif not ready:
+                self._ask(self._prompt())
 
-    def _pending(self, text: str, quiet: bool) -> Prompt | None:
-        """The prompt that waits for an answer, if the text so far is one."""
-        if not text.strip() or text.endswith("\n"):
+    def _patience(self) -> float | None:
+        """Seconds of silence until the text counts as a whole question; None to wait on."""
+        if self._over or self._asking or not self._text.strip() or self._text.endswith("\n"):
             return None
-        prompt = classify(text)
-        return None if isinstance(prompt, UnknownPrompt) and not quiet else prompt
-
-    def _answer(self, prompt: Prompt) -> str | None:
-        """The password, once, for the prompt that it is for."""
-        if not takes_password(prompt, self._expected) or not _echo_off(self._terminal):
+        if self._echoed.startswith(self._text):
             return None
-        secret, self._secret = self._secret, None
-        return secret
+        return _QUIET if isinstance(self._prompt(), UnknownPrompt) else _SETTLED
 
-    def _decline(self, prompt: Prompt, answered: int) -> Outcome:
+    def _prompt(self) -> Prompt:
+        return classify(self._text, echo=self._echoes, named=self._named)
+
+    def _read(self, piece: str) -> None:
+        if self._over:
+            return
+        self._text += piece
+        if self._echoed and self._text.startswith(self._echoed):
+            self._text, self._echoed = self._text[len(self._echoed) :], ""
+        if len(self._text) > _MAX_TEXT:
+            self._refuse("endless output on the terminal")
+        elif self._asking and piece.strip():
+            self._refuse("the terminal changed while it was asked")
+        elif self._text.endswith("\n"):
+            self._notice()
+        elif self._text.strip() and (prompt := self._prompt()).complete:
+            self._ask(prompt)
+
+    def _notice(self) -> None:
+        """Whole lines are no question, but one kind of them wants something of a person."""
+        prompt = self._prompt()
+        if not prompt.wants_answer:
+            self._manager.tell(notice=prompt.text)
+            self._text = ""
+
+    def _ask(self, prompt: Prompt) -> None:
+        if prompt.hidden:
+            self._wait_for_echo_off()
+        self._asking = True
+        self._manager.tell(ask=prompt.text, echo=self._echoes)
+
+    def _refuse(self, why: str) -> None:
+        self._manager.tell(ask=why, echo=True, refused=True)
         self.end()
-        return Outcome(self._process.wait(), asked=prompt.text, answered=answered)
+
+    def _listen(self) -> None:
+        messages = self._manager.hear()
+        if messages is None:
+            self.end()
+            os._exit(1)
+        for message in messages:
+            self._answer(message["answer"], hidden=message.get("hidden", True))
+
+    def _answer(self, answer: str | None, *, hidden: bool) -> None:
+        if self._over or not self._asking:
+            return
+        echoes = self._echoes
+        if answer is None or (hidden and echoes):
+            self.end()
+            return
+        self._asking = False
+        self._text = ""
+        self._echoed = f"{answer}\r\n" if echoes else ""
+        self._spawn.sendline(answer)
+
+    @property
+    def _echoes(self) -> bool:
+        return bool(termios.tcgetattr(self._terminal)[3] & termios.ECHO)
+
+    def _wait_for_echo_off(self) -> None:
+        """Ssh switches the echo off just before it asks; an older one might do so just after."""
+        deadline = time.monotonic() + _ECHO_PATIENCE
+        while self._echoes and time.monotonic() < deadline:
+            time.sleep(0.005)  # a terminal's flags have no event to wait for
 
     def end(self) -> None:
         """Ends ssh and whatever it started (a ProxyCommand)."""
+        self._over = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGTERM)
 
 
 def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
-    """Ssh with the pty as controlling terminal and nothing else on it. stderr is our own."""
+    """Ssh with the pty as controlling terminal and nothing else on it. stderr is our own.
+
+    The session on that terminal is led by this process, and ssh is the foreground group in it:
+    so ssh's exit sends nobody a SIGHUP. Ours would: see `_close_after`.
+    """
     terminal, slave = pty.openpty()
+    for number in (signal.SIGHUP, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
     def in_child() -> None:
-        # The master that ssh becomes must survive the end of this terminal, and so must a
-        # ProxyJump child, which stays in this session: SIGHUP is ignored from the start.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        # SIGHUP stays ignored: the master must survive the end of this terminal.
+        os.setpgid(0, 0)
+        os.tcsetpgrp(slave, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
     # One thread so far: preexec_fn is safe here.
     process = subprocess.Popen(
@@ -123,7 +209,6 @@ def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None,
-        start_new_session=True,
         pass_fds=(slave,),
         preexec_fn=in_child,
     )
@@ -135,21 +220,15 @@ def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
 
 def _close_after(process: subprocess.Popen[bytes], slave: int) -> None:
     process.wait()
+    # The terminal's end sends a SIGHUP to its foreground group. A ProxyCommand is in there, and
+    # if it is an `ssh -S`, it obeys, ignored or not (mux.c: muxclient): so the group is ours now.
+    with contextlib.suppress(OSError):
+        os.tcsetpgrp(slave, os.getpgrp())
     os.close(slave)
 
 
-def _echo_off(terminal: int) -> bool:
-    """Whether ssh reads without echo. It switches the echo off just before or after it asks."""
-    deadline = time.monotonic() + _ECHO_PATIENCE
-    while termios.tcgetattr(terminal)[3] & termios.ECHO:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)  # a terminal's flags have no event to wait for
-    return True
-
-
 def _harden() -> None:
-    """No core dump of a process that holds a secret; on Linux, no debugger either."""
+    """No core dump of a process that passes secrets on; on Linux, no debugger either."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         import ctypes
@@ -159,22 +238,12 @@ def _harden() -> None:
             ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
 
 
-def _end_with_manager(dialogue: Dialogue) -> None:
-    """Reads stdin to its end, which comes when the manager dies or gives up."""
-    while os.read(0, 4096):
-        pass
-    dialogue.end()
-    os._exit(1)
-
-
 def main(task: dict[str, Any]) -> None:
     """Carries out one log-in."""
     sys.excepthook = lambda *_: os._exit(70)  # a traceback could show what was read or sent
     _harden()
-    dialogue = Dialogue(task["argv"], task.pop("secret"), task["who"])
-    threading.Thread(target=_end_with_manager, args=(dialogue,), daemon=True).start()
-    outcome = dialogue.run()
-    answer = {"status": outcome.status, "asked": outcome.asked, "answered": outcome.answered}
-    os.write(1, json.dumps(answer).encode() + b"\n")
+    manager = Manager()
+    status = Dialogue(task["argv"], task["named"], manager).run()
+    manager.tell(status=status)
     # Past this point the pty closes; the master has long left it.
     os._exit(0)

@@ -51,7 +51,10 @@ def node() -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """What is written beside a socket. Times are seconds since the epoch."""
+    """What is written beside a socket. Times are seconds since the epoch.
+
+    `took`: what the log-in took that cannot be had again for nothing: "person", "code" or "".
+    """
 
     name: str
     cluster: str
@@ -65,6 +68,7 @@ class Record:
     owner_created: float | None = None
     master_pid: int | None = None
     master_created: float | None = None
+    took: str = ""
 
     @property
     def owner(self) -> ProcessId | None:
@@ -113,7 +117,15 @@ class Record:
     @property
     def _sound(self) -> bool:
         """Whether the values are of the kinds that the properties above count on."""
-        words = (self.name, self.cluster, self.slot, self.address, self.digest, self.node)
+        words = (
+            self.name,
+            self.cluster,
+            self.slot,
+            self.address,
+            self.digest,
+            self.node,
+            self.took,
+        )
         numbers = (self.persist, self.owner_pid, self.master_pid)
         times = (self.created_at, self.owner_created, self.master_created)
         return (

@@ -7,13 +7,15 @@ the system's (strerror, gai_strerror) on Linux and macOS.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from .. import errors
 from ..config import ConnectionConfig
-from .prompts import sanitise
+from .prompts import HostKeyPrompt, Prompt, sanitise
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,27 @@ class Diagnosis:
     transient: bool | None = None  # None: as the class says
 
 
-_REFUSED_ANSWER = (
-    "The stored password was refused: store the right one with set_password(). "
-    "It is not tried again until you do, or ask for it."
+# What was refused, by where it came from; the last one that applies counts.
+_REFUSED_ANSWERS = {
+    "stored": "The stored password was refused: store the right one with set_password(). "
+    "It is not tried again until you do, or ask for it.",
+    "code": "The one-time code was refused: is its secret the right one, and is this machine's "
+    "clock right? It is not tried again until you ask for it.",
+    "person": "What was typed was refused. It is not tried again until you ask for it.",
+}
+_ASKED = {
+    "password": "store it with set_password(), give the manager a prompter=, or use a key or an "
+    "agent",
+    "new-password": "the password has expired: log in by hand and change it: {login}",
+    "passphrase": "store it with set_passphrase(), load the key into an agent (ssh-add), or give "
+    "the manager a prompter=",
+    "fido-pin": "give the manager a prompter=",
+    "pkcs11-pin": "give the manager a prompter=, or load the token into an agent (ssh-add -s)",
+    "unknown": "sshmux does not know that question: see what it is with {login}",
+}
+_ASKED_CODE = (
+    "give the manager a prompter=, store the secret of the codes with set_totp_secret(), or log in "
+    "by hand beforehand with `sshmux login` and persist="
 )
 
 
@@ -136,21 +156,54 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
 )
 
 
+def declined(config: ConnectionConfig, prompt: Prompt, why: str, stderr: str) -> errors.Error:
+    """The error for a log-in that a prompt ended which nobody answered."""
+    asked = f"{config.address}: ssh asked {sanitise(prompt.text, 1000)!r}, and {why}"
+    if isinstance(prompt, HostKeyPrompt):
+        advice = (
+            "Compare the fingerprint with what the operators publish, and confirm it by logging "
+            "in once: {login}"
+        )
+        return _with_words(
+            errors.HostKeyUnknown(f"{asked}. {_fill(advice, config, stderr)}"), stderr
+        )
+    advice = _fill(_ASKED.get(prompt.kind, _ASKED_CODE), config, stderr)
+    return _with_words(errors.PromptDeclined(f"{asked}: {advice}"), stderr)
+
+
+def through(error: errors.ServerHungUp) -> errors.ServerHungUp:
+    """The same, for a host behind a jump host, whose own words ssh throws away (sshconnect.c)."""
+    hint = (
+        "It is reached through a jump host: does that one allow forwarding (AllowTcpForwarding), "
+        "and can it reach the host?"
+    )
+    told = errors.ServerHungUp(f"{error} {hint}")
+    told.stderr = error.stderr
+    return told
+
+
+def log_in_by_hand(config: ConnectionConfig, path: os.PathLike[str] | None) -> str:
+    """What to type when there is no master to use, and dial="never"."""
+    if path is None:
+        where, how = "no master of sshmux's", f"sshmux login {_host(config)}"
+    elif config.control_path == "config":
+        where, how = f"no master at {path}", f"{_login(config)} -fNM"
+    else:
+        where, how = f"no master at {path}", f"{_login(config)} -fNM -S {shlex.quote(str(path))}"
+    return (
+        f'{config.address} is not logged in to: there is {where}, and dial="never". '
+        f"Log in first: {how}"
+    )
+
+
 def diagnose(
-    config: ConnectionConfig, status: int, stderr: str, *, asked: str = "", answered: bool = False
+    config: ConnectionConfig, status: int, stderr: str, *, given: Collection[str] = ()
 ) -> errors.Error:
     """The error for a log-in that ended with `status` and wrote `stderr`.
 
     Parameters:
-        asked: a prompt that nobody could answer, if one stopped the log-in.
-        answered: whether a stored password was given.
+        given: where answers to prompts came from: "stored", "code", "person".
     """
-    if asked:
-        error: errors.Error = errors.PermissionDenied(
-            f"{config.address} asked {sanitise(asked)!r} and nobody here can answer: "
-            "store a password with set_password(), or use a key or an agent"
-        )
-        return _with_words(error, stderr)
     # ssh's verdict is its last line. What stands above it may be a banner, in a stranger's words.
     denied = re.search(r"Permission denied \([^)]*\)\.?\s*\Z", stderr) is not None
     for diagnosis in DIAGNOSES:
@@ -159,8 +212,9 @@ def diagnose(
         if found := diagnosis.pattern.search(stderr):
             words = sanitise(_line_of(stderr, found.start()))
             advice = _fill(diagnosis.advice, config, stderr)
-            if answered and diagnosis.error is errors.PermissionDenied:
-                advice = _REFUSED_ANSWER
+            if diagnosis.error is errors.PermissionDenied:
+                for source, words_of_it in _REFUSED_ANSWERS.items():
+                    advice = words_of_it if source in given else advice
             error = diagnosis.error(f"Cannot connect to {config.address}: {words}. {advice}")
             if diagnosis.transient is not None:
                 error.transient = diagnosis.transient
@@ -241,8 +295,11 @@ def _login(config: ConnectionConfig) -> str:
         words += ["-i", str(config.key_file)]
     if config.port != 22:
         words += ["-p", str(config.port)]
-    user = f"{config.username}@" if config.username else ""
-    return shlex.join([*words, f"{user}{config.host}"])
+    return shlex.join([*words, _host(config)])
+
+
+def _host(config: ConnectionConfig) -> str:
+    return f"{config.username}@{config.host}" if config.username else config.host
 
 
 def _fill(advice: str, config: ConnectionConfig, stderr: str) -> str:
@@ -250,7 +307,7 @@ def _fill(advice: str, config: ConnectionConfig, stderr: str) -> str:
         advice.replace("{login}", _login(config))
         .replace("{forget}", _forget(config, stderr))
         .replace("{chmod}", _protect(config, stderr))
-        .replace("{denied}", _denied(config))
+        .replace("{denied}", _denied(config, stderr))
     )
 
 
@@ -273,8 +330,14 @@ def _protect(config: ConnectionConfig, stderr: str) -> str:
     return shlex.join(["chmod", "600", named.group(1) if named else str(config.key_file or "KEY")])
 
 
-def _denied(config: ConnectionConfig) -> str:
+def _denied(config: ConnectionConfig, stderr: str) -> str:
     hints = []
+    offered = re.search(r"Permission denied \(([^)]*)\)", stderr)
+    if offered and "keyboard-interactive" in offered[1]:
+        hints.append(
+            "does the server want a password or a one-time code (see set_password(), prompter=, "
+            "and `sshmux login`)"
+        )
     if config.key_file is not None:
         hints.append(f"is the public half of {config.key_file} in authorized_keys there")
     else:

@@ -6,21 +6,25 @@ no socket, no record, whether it failed, ran out of time or was cancelled.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
 import logging
+import os
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from ..config import ConnectionConfig
+from ..deadline import Deadline
 from ..errors import ConnectionLost, DisconnectError, Error
 from ..tasks import finish
 from . import argv
 from .controldir import ControlDir, Entry, Record
-from .diagnostics import diagnose, timed_out
+from .diagnostics import declined, diagnose, timed_out
+from .dialogue import Answerer, launch_dialogue
 from .identity import ProcessId
-from .launch import Launch, Secret, launch
+from .launch import Launch, Listener, launch
 from .lease import Lease
 from .master import Master, end_process
 from .processes import client_environment
@@ -34,28 +38,45 @@ _UNDO_DEADLINE = 1.0  # seconds to learn the pid of a master that is not wanted 
 
 def digest(config: ConnectionConfig) -> str:
     """What makes two masters interchangeable: everything on the command line, and the agent."""
-    line = json.dumps([argv.resolve(config), config.use_agent])
+    line = json.dumps([argv.resolve(config), config.use_agent, config.strict_host_key_checking])
     return hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How one log-in is made.
+
+    Attributes:
+        lifetime: seconds that the master outlives its last client (ControlPersist).
+        persist: what of that was asked for by the program; goes into the record.
+        answerer: who answers prompts; None for nobody: then ssh has no terminal.
+        confirm: a person may confirm an unknown host key.
+        via: the control socket of a master on the jump host.
+        listener: hears what ssh writes to stderr as it comes, and makes it tell more.
+    """
+
+    lifetime: int
+    persist: int = 0
+    answerer: Answerer | None = None
+    confirm: bool = False
+    via: os.PathLike[str] | None = None
+    listener: Listener | None = None
 
 
 async def dial(
     config: ConnectionConfig,
     directory: ControlDir,
+    way: Way,
     *,
     cluster: str,
     slot: str,
-    lifetime: int,
-    persist: int = 0,
-    secret: Secret | None = None,
-    timeout: float | None = None,
+    deadline: Deadline | None = None,
 ) -> Master:
     """Logs in once and returns the master, held.
 
     Parameters:
-        lifetime: seconds it outlives its last client (ControlPersist).
-        persist: what of that was asked for by the program; goes into the record.
-        secret: a password and whom it is for.
-        timeout: seconds for this try; None for the config's.
+        cluster, slot: what the connection is called in the control directory.
+        deadline: of this try; None for the config's `timeout` from now on.
 
     Raises:
         ConfigError: files are missing, or ssh cannot read its configuration.
@@ -70,25 +91,30 @@ async def dial(
         )
     version = await ssh_version(config.ssh_program)
     entry, record = directory.reserve(
-        cluster, slot, address=config.address, digest=digest(config), persist=persist
+        cluster, slot, address=config.address, digest=digest(config), persist=way.persist
     )
     command = argv.master(
-        config, entry.socket, persist=lifetime, version=version, interactive=secret is not None
+        config,
+        entry.socket,
+        persist=way.lifetime,
+        version=version,
+        answers=_answers(way.answerer),
+        confirm=way.confirm,
+        via=way.via,
+        verbose=way.listener is not None,
     )
     log.debug("%s: %s", entry.name, " ".join(command))
     try:
-        started = launch(command, client_environment(config.use_agent), secret)
+        started = _launch(command, config, way)
     except BaseException:
         entry.remove()
         raise
     try:
-        async with asyncio.timeout(config.timeout if timeout is None else timeout):
+        async with (deadline or Deadline(config.timeout)).enforced():
             status = await started.wait()
         if status != 0:
-            raise diagnose(
-                config, status, started.stderr, asked=started.asked, answered=started.answered
-            )
-        return await _hold(config, entry, record)
+            raise _failure(config, way.answerer, status, started.stderr)
+        return await _hold(config, entry, replace(record, took=_took(way.answerer)))
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
         await finish(partial(_undo, started, entry))
@@ -97,6 +123,39 @@ async def dial(
         raise
     finally:
         started.close()
+
+
+def _launch(command: list[str], config: ConnectionConfig, way: Way) -> Launch:
+    env = client_environment(config.use_agent)
+    if way.answerer is None:
+        return launch(command, env, way.listener)
+    return launch_dialogue(command, env, way.answerer, way.listener)
+
+
+def _answers(answerer: Answerer | None) -> Literal["none", "stored", "person"]:
+    if answerer is None:
+        return "none"
+    return "person" if answerer.somebody else "stored"
+
+
+def _took(answerer: Answerer | None) -> str:
+    """What a log-in took that cannot be had again for nothing."""
+    given = answerer.given if answerer is not None else ()
+    return next((source for source in ("person", "code") if source in given), "")
+
+
+def _failure(
+    config: ConnectionConfig, answerer: Answerer | None, status: int, stderr: str
+) -> Error:
+    if answerer is None:
+        return diagnose(config, status, stderr)
+    if answerer.unanswered is None:
+        return diagnose(config, status, stderr, given=answerer.given)
+    error = declined(config, answerer.unanswered, answerer.why, stderr)
+    error.__cause__ = answerer.trouble
+    if isinstance(error, DisconnectError):
+        error.final = True  # a person was asked, and asking again is up to the program
+    return error
 
 
 async def _hold(config: ConnectionConfig, entry: Entry, record: Record) -> Master:
@@ -122,13 +181,11 @@ async def _undo(started: Launch, entry: Entry) -> None:
     entry.remove()
 
 
-async def adopt(config: ConnectionConfig, directory: ControlDir, *, persist: int) -> Master | None:
+async def adopt(config: ConnectionConfig, directory: ControlDir) -> Master | None:
     """Takes over a persistent master of the same target and options that nobody holds, if any.
 
     Its own persistence stays what it was: ControlPersist cannot be changed from outside.
     """
-    if persist <= 0:
-        return None
     wanted = digest(config)
     for entry in directory.entries():
         record = entry.read()

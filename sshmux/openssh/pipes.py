@@ -50,6 +50,16 @@ class Reader:
             os.close(writing)
             raise
 
+    def tee(self, listener: Callable[[bytes], object]) -> None:
+        """Lets somebody else hear each piece, too."""
+        sink = self._sink
+
+        def both(data: bytes) -> None:
+            sink(data)
+            listener(data)
+
+        self._sink = both
+
     def _collect_some(self, data: bytes) -> None:
         assert self._room is not None  # noqa: S101 - only set as the sink when there is a limit
         if self._room > 0:

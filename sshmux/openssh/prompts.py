@@ -1,80 +1,205 @@
 """What ssh asks on its terminal, and who asks. Pure.
 
-A prompt is recognised by its exact form only, and a password is given only to the prompt that
-names the expected user and host: a jump host asks on the same terminal, and a server chooses
-the words of a keyboard-interactive question, but not the `(user@host) ` that ssh puts before it
-since 8.5 (sshconnect2.c). A host key question is never answered from here.
+A prompt is recognised by its exact form only, and as the whole text since the last answer: a
+server chooses the words of a keyboard-interactive question, line breaks included, so the last
+line of one host's question can read like a prompt of another host, or of ssh itself. What no
+server can forge is how the text begins: since 8.5 ssh puts `(user@host) ` before every such
+question (sshconnect2.c: input_userauth_info_req), and its own prompts begin with its own words.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
 # Since OpenSSH 8.5 a keyboard-interactive question begins with `(user@host) `, which the server
-# cannot forge. Before, a jump host could ask exactly as the target does.
+# cannot forge. Before, a server could ask exactly as ssh itself, or another host, does.
 NAMES_WHO_ASKS = (8, 5)
+
+_WHO = r"\((?P<who>[^()\s]+@[^()\s]+)\) "
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question on ssh's terminal. `who` is `user@host` where ssh says so."""
+    """A question on ssh's terminal.
+
+    Attributes:
+        kind: what is asked for, as a word; see the classes.
+        text: the question as ssh shows it, without control characters.
+        who: `user@host` of whoever asks, where ssh says so. A server cannot forge it.
+        echo: whether a person may see what is typed (a menu), or not (a secret).
+        attempt: 1, and one more each time that the same is asked again in one log-in.
+        deadline: until when an answer is waited for, in seconds since the epoch.
+        cluster_id: whose log-in it is; None for a jump host's.
+        host: where that log-in leads, as it was registered.
+    """
 
     text: str
     who: str = ""
+    echo: bool = False
+    attempt: int = 1
+    deadline: float | None = None
+    cluster_id: Hashable = None
+    host: str = ""
 
+    kind: ClassVar[str] = "unknown"
     pattern: ClassVar[re.Pattern[str]]
+    hidden: ClassVar[bool] = True  # what is asked for is a secret: never given to an echo
+    complete: ClassVar[bool] = True  # the pattern's end cannot be the middle of a longer text
+    wants_answer: ClassVar[bool] = True
 
 
 class PasswordPrompt(Prompt):
     """The `password` method: `user@host's password: `."""
 
+    kind = "password"
     pattern = re.compile(r"(?P<who>\S+@\S+)'s password: \Z")
 
 
 class InteractivePasswordPrompt(Prompt):
     """Keyboard-interactive, asking what PAM asks for a password: `(user@host) Password: `."""
 
-    pattern = re.compile(r"\((?P<who>[^()\s]+@[^()\s]+)\) (?i:password): ?\Z")
+    kind = "password"
+    pattern = re.compile(rf"{_WHO}(?i:password): ?\Z")
+
+
+class NewPasswordPrompt(Prompt):
+    """The password has expired: the old one, a new one, and the new one again are asked for.
+
+    By ssh itself (`Enter user@host's new password: `, sshconnect2.c), or by PAM. Never answered
+    from a keyring.
+    """
+
+    kind = "new-password"
+    pattern = re.compile(
+        r"(?:(?P<who>\S+@\S+)'s old password: "
+        r"|(?:Enter|Retype) \S+@\S+'s new password: "
+        rf"|{_WHO.replace('who', 'asker')}(?i:[^\n]*\b(?:old|current|new|retype|re-enter)\b"
+        r"[^\n]*password[^\n]*): ?)\Z"
+    )
 
 
 class PassphrasePrompt(Prompt):
     """A private key is encrypted: `Enter passphrase for key 'PATH': `."""
 
-    pattern = re.compile(r"Enter passphrase for (?:key )?\S.*: \Z")
+    kind = "passphrase"
+    pattern = re.compile(r"Enter passphrase for (?:key )?'?(?P<key>[^\n]*?)'?: \Z")
+
+    @property
+    def key(self) -> str:
+        """The path of the key file."""
+        found = self.pattern.fullmatch(self.text)
+        return found["key"] if found else ""
+
+
+class SecurityKeyPinPrompt(Prompt):
+    """The PIN of a FIDO key: `Enter PIN for ED25519-SK key PATH: `."""
+
+    kind = "fido-pin"
+    pattern = re.compile(r"Enter PIN for [A-Z0-9-]*-SK key [^\n]*: \Z")
+
+
+class TokenPinPrompt(Prompt):
+    """The PIN of a smart card or another PKCS#11 token: `Enter PIN for 'LABEL': `."""
+
+    kind = "pkcs11-pin"
+    pattern = re.compile(r"Enter PIN for '[^\n]*': \Z")
 
 
 class HostKeyPrompt(Prompt):
-    """An unknown host key: `Are you sure you want to continue connecting (yes/no…)? `."""
+    """An unknown host key: `Are you sure you want to continue connecting (yes/no…)? `.
 
+    The answer is "yes", "no", or the fingerprint as it was learned from somewhere else.
+    """
+
+    kind = "host-key"
+    hidden = False
     pattern = re.compile(
-        r"(?:Are you sure you want to continue connecting \(yes/no(?:/\[fingerprint\])?\)\? "
-        r"|Please type 'yes', 'no'(?: or the fingerprint)?: )\Z"
+        r"(?:(?:The authenticity of host '.*\n)?"
+        r"Are you sure you want to continue connecting \(yes/no(?:/\[fingerprint\])?\)\? "
+        r"|Please type 'yes', 'no'(?: or the fingerprint)?: )\Z",
+        re.DOTALL,
+    )
+
+    @property
+    def fingerprint(self) -> str:
+        """The key's fingerprint, as `SHA256:…`; empty where ssh does not show it."""
+        found = re.search(r"^\S+ key fingerprint is (\S+?)\.?$", self.text, re.MULTILINE)
+        return found[1] if found else ""
+
+    @property
+    def key_of(self) -> str:
+        """The host whose key it is, as ssh names it."""
+        found = re.match(r"The authenticity of host '(.*?)' can't", self.text)
+        return found[1] if found else ""
+
+
+class TouchPrompt(Prompt):
+    """A FIDO key waits to be touched: `Confirm user presence for key …`. There is no answer."""
+
+    kind = "touch"
+    hidden = False
+    wants_answer = False
+    pattern = re.compile(r"Confirm user presence for key [^\n]*\n\Z")
+
+
+class MenuPrompt(Prompt):
+    """A choice, as Duo offers it: `Passcode or option (1-3): `. An answer is a number or a code."""
+
+    kind = "menu"
+    hidden = False
+    pattern = re.compile(rf"{_WHO}(?:.*\n)?[^\n]*\(\d+-\d+\) ?: ?\Z", re.DOTALL)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What can be chosen: "1" → "Duo Push to XXX-XXX-1234"."""
+        return dict(re.findall(r"^\s*(\d+)\. +(\S.*?)\s*$", self.text, re.MULTILINE))
+
+
+class OneTimePrompt(Prompt):
+    """A one-time code: `(user@host) Verification code: `."""
+
+    kind = "one-time"
+    hidden = False  # it is of no use a second time
+    pattern = re.compile(
+        rf"{_WHO}[^\n]*(?i:\bcode\b|passcode|one[- ]time|\botp\b|token|authenticator)[^\n]*: ?\Z"
     )
 
 
 class InteractivePrompt(Prompt):
-    """Any other keyboard-interactive question: a one-time code, a menu."""
+    """Any other keyboard-interactive question."""
 
-    pattern = re.compile(r"\((?P<who>[^()\s]+@[^()\s]+)\) .*\S.*\Z", re.DOTALL)
+    kind = "interactive"
+    hidden = False
+    complete = False
+    pattern = re.compile(rf"{_WHO}.*\Z", re.DOTALL)
 
 
 class UnknownPrompt(Prompt):
-    """Text that ends without a newline, and that no other class knows."""
+    """Text that waits for an answer, and that no other class knows. It never gets one."""
 
-    pattern = re.compile(r".*\S[ ]?\Z")
+    hidden = False
+    complete = False
+    pattern = re.compile(r".*\S[ ]?\Z", re.DOTALL)
 
 
 KINDS: tuple[type[Prompt], ...] = (
     PasswordPrompt,
     InteractivePasswordPrompt,
+    NewPasswordPrompt,
     PassphrasePrompt,
+    SecurityKeyPinPrompt,
+    TokenPinPrompt,
     HostKeyPrompt,
+    TouchPrompt,
+    MenuPrompt,
+    OneTimePrompt,
     InteractivePrompt,
 )
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def sanitise(text: str, limit: int = 200) -> str:
@@ -83,22 +208,28 @@ def sanitise(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def classify(text: str) -> Prompt:
-    """The prompt that `text` is, whole; or, of those that name nobody, the one at its end.
+def classify(text: str, *, echo: bool = False, named: bool = True) -> Prompt:
+    """The prompt that `text` is: all that came on the terminal since the last answer.
 
-    A server's own words may have line breaks, which ssh passes on to the terminal (utf8.c:
-    asmprintf): the last line of a jump host's question can read like a prompt of another host.
-    So a prompt that names somebody is the whole text since the last answer, or it is none.
-    Other control characters make it unknown: ssh's own prompts have none, and a terminal
-    escape could make one prompt look like another.
+    Control characters make it unknown: ssh's own prompts have none, and a terminal escape, or a
+    mark that turns the writing direction, could make one prompt look like another.
+
+    Parameters:
+        echo: whether the terminal shows what is typed.
+        named: this ssh says who asks (`NAMES_WHO_ASKS`). If not, a question that is none of
+            ssh's own counts as one of the only server there is; there must be no jump host.
     """
     whole = re.sub(r"\r+\n", "\n", text).lstrip("\r\n")
-    line = whole.rpartition("\n")[2]
-    for kind in KINDS:
-        asked = whole if "who" in kind.pattern.groupindex else line
-        if not _CONTROL.search(asked) and (found := kind.pattern.fullmatch(asked)):
-            return kind(asked, found.groupdict().get("who") or "")
-    return UnknownPrompt(sanitise(line))
+    if not _CONTROL.search(whole):
+        for kind in KINDS:
+            found = kind.pattern.fullmatch(whole)
+            if found:
+                groups = found.groupdict()
+                return kind(whole, groups.get("who") or groups.get("asker") or "", echo)
+        if not named:
+            stand_in = classify(f"(-@-) {whole}", echo=echo)
+            return type(stand_in)(whole, "", echo)
+    return UnknownPrompt(sanitise(whole.rpartition("\n")[2]), echo=echo)
 
 
 def expected_who(user: str, host: str) -> frozenset[str]:
@@ -108,8 +239,3 @@ def expected_who(user: str, host: str) -> frozenset[str]:
     (`%.30s@%.128s's password: `); keyboard-interactive cuts neither.
     """
     return frozenset({f"{user}@{host}", f"{user[:30]}@{host[:128]}"})
-
-
-def takes_password(prompt: Prompt, expected: frozenset[str]) -> bool:
-    """Whether the password of one of `expected` (`user@host`) may be given to this prompt."""
-    return isinstance(prompt, PasswordPrompt | InteractivePasswordPrompt) and prompt.who in expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ..config import ConnectionConfig
@@ -23,6 +24,10 @@ class Resolved:
     send_env: tuple[str, ...] = ()
     forward_agent: bool = False
     proxied: bool = False
+    proxy_jump: str | None = None
+    control_path: str | None = None
+    strict: str = "ask"
+    identity_files: tuple[str, ...] = ()
 
     @property
     def prompt_host(self) -> str:
@@ -34,13 +39,17 @@ def parse(text: str) -> Resolved:
     """Reads `ssh -G`'s lines of `keyword value`."""
     single: dict[str, str] = {}
     send_env: list[str] = []
+    identity_files: list[str] = []
     for line in text.splitlines():
         keyword, _, value = line.partition(" ")
         keyword = keyword.lower()
         if keyword == "sendenv":
             send_env += value.split()
+        elif keyword == "identityfile":
+            identity_files.append(os.path.expanduser(value))
         else:
             single.setdefault(keyword, value)
+    strict = single.get("stricthostkeychecking", "ask")
     return Resolved(
         user=single.get("user", ""),
         hostname=single.get("hostname", ""),
@@ -50,7 +59,15 @@ def parse(text: str) -> Resolved:
         # `yes`, or the path or $VARIABLE of an agent's socket.
         forward_agent=single.get("forwardagent", "no") != "no",
         proxied=any(single.get(key, "none") != "none" for key in ("proxyjump", "proxycommand")),
+        proxy_jump=_unless_none(single.get("proxyjump")),
+        control_path=_unless_none(single.get("controlpath")),
+        strict={"true": "yes", "false": "no", "off": "no"}.get(strict, strict),
+        identity_files=tuple(identity_files),
     )
+
+
+def _unless_none(value: str | None) -> str | None:
+    return None if value == "none" else value
 
 
 async def resolve(config: ConnectionConfig) -> Resolved:

@@ -144,14 +144,15 @@ class Pool:
             if not member.in_use:
                 self._retire(member, State.UNHEALTHY, "its control socket is gone")
         self.slots.hand_over(now())
-        if self.dialler.refused is not None:
-            self._give_up_if_hopeless(self.dialler.refused)
+        if refused := self.dialler.refused:
+            self._give_up_if_hopeless(refused)
             return
         if self._hold_until > now() and self.slots.members:
             return
         if self._in_doubt and self.slots.dialling:
             return  # one log-in failed: the others under way tell whether the cluster is there
-        for _ in range(self.slots.dials_wanted()):
+        wanted = self.slots.dials_wanted(self.dialler.most_masters, self.dialler.most_dials)
+        for _ in range(wanted):
             self._start_dial()
 
     def _start_dial(self) -> None:
@@ -171,7 +172,13 @@ class Pool:
             return
         self.counters.dial_seconds += now() - started
         member: Member = PooledConnection(
-            link, self.cluster_id, now(), now(), slot=slot, observer=self._observe
+            link,
+            self.cluster_id,
+            now(),
+            now(),
+            slot=slot,
+            precious=link.master.precious,
+            observer=self._observe,
         )
         self._observe(member, None, State.CREATED, "dialled")
         self.slots.dialled(member)
@@ -307,7 +314,8 @@ class Pool:
             return
         if member in self.slots.members:
             member.connection.broken = "it failed its health checks"
-            self.slots.replacing += 1
+            if not member.precious:  # a person is asked when somebody wants the connection
+                self.slots.replacing += 1
             self._retire(member, State.UNHEALTHY, f"{member.health_check_failures} failed checks")
 
     def _warn_leaks(self) -> None:

@@ -54,6 +54,7 @@ class PooledConnection(Generic[C]):
         in_use: whether anybody has borrowed it.
         health_check_failures: failed checks in a row.
         slot: the number of its slot, never given twice in one pool.
+        precious: a person had to log in for it: neither age nor idleness ends it.
         borrowers: how many have borrowed it (`sessions_per_connection`).
         uses: how often it was borrowed.
     """
@@ -65,6 +66,7 @@ class PooledConnection(Generic[C]):
     in_use: bool = False
     health_check_failures: int = 0
     slot: int = field(default=0, kw_only=True)
+    precious: bool = field(default=False, kw_only=True)
     borrowers: int = field(default=0, init=False)
     uses: int = field(default=0, init=False)
     state: State = field(default=State.CREATED, init=False)
@@ -93,12 +95,14 @@ class PooledConnection(Generic[C]):
             self.move(State.AVAILABLE, "given back")
 
     def is_stale(self, max_age: float, at: float | None = None) -> bool:
-        """Whether it is older than `max_age` seconds."""
-        return (now() if at is None else at) - self.created_at > max_age
+        """Whether it is older than `max_age` seconds, and may be replaced for that."""
+        return not self.precious and (now() if at is None else at) - self.created_at > max_age
 
     def is_idle_too_long(self, max_idle: float, at: float | None = None) -> bool:
-        """Whether nobody has used it for more than `max_idle` seconds."""
-        return not self.in_use and (now() if at is None else at) - self.last_used > max_idle
+        """Whether nobody has used it for more than `max_idle` seconds, and it may be closed."""
+        if self.in_use or self.precious:
+            return False
+        return (now() if at is None else at) - self.last_used > max_idle
 
     @property
     def is_closed(self) -> bool:
@@ -175,16 +179,23 @@ class Slots(Generic[C]):
         """The dial did not."""
         self.dialling -= 1
 
-    def dials_wanted(self) -> int:
-        """How many dials to start now: for waiters that no dial under way will serve."""
+    def dials_wanted(self, masters: int | None = None, dials: int | None = None) -> int:
+        """How many dials to start now: for waiters that no dial under way will serve.
+
+        Parameters:
+            masters: the most there may be; None for `pool_size`.
+            dials: the most that may be under way; None for `max_parallel_dials`.
+        """
+        masters = self.config.pool_size if masters is None else masters
+        dials = self.config.max_parallel_dials if dials is None else dials
         uncovered = len(self.waiters) - self.dialling * self.config.sessions_per_connection
         wanted = max(0, math.ceil(uncovered / self.config.sessions_per_connection))
         return max(
             0,
             min(
                 max(wanted, self.replacing),
-                self.config.pool_size - self.taken,
-                self.config.max_parallel_dials - self.dialling,
+                masters - self.taken,
+                dials - self.dialling,
             ),
         )
 
@@ -270,7 +281,7 @@ class Slots(Generic[C]):
                     member.last_used + self.config.max_idle,
                 )
                 for member in self.members
-                if not member.in_use
+                if not member.in_use and not member.precious
             ),
             default=None,
         )

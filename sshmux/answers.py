@@ -1,0 +1,216 @@
+"""Who answers ssh's prompts in one log-in: what is stored, and then a person.
+
+The rules are here. A stored secret goes only to the prompt that it is for, asked by exactly the
+host that it belongs to, to a terminal that does not show it, and once. Whatever else is asked
+goes to the program's `prompter`, with who asks; and without one, nobody answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from .clock import now
+from .deadline import Deadline
+from .openssh.dialogue import Answer, Source
+from .openssh.prompts import (
+    InteractivePasswordPrompt,
+    MenuPrompt,
+    OneTimePrompt,
+    PassphrasePrompt,
+    PasswordPrompt,
+    Prompt,
+    UnknownPrompt,
+)
+from .secret import Secret
+from .totp import OneTimeCodes
+
+log = logging.getLogger("sshmux.dial")
+
+Prompter = Callable[[Prompt], Awaitable[str | None]]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a terminal acts on them
+# readpassphrase() reads 1,023 bytes, and a terminal's line has 1,024 on macOS.
+_LONGEST = 1000
+
+
+@dataclass(frozen=True)
+class Asker:
+    """One host of a log-in (the target, a jump host), and what is stored for it.
+
+    Attributes:
+        who: the forms of `user@host` under which ssh asks for it.
+    """
+
+    who: frozenset[str]
+    password: Secret | None = None
+    totp: Secret | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """All that is stored for one log-in. `passphrases` are by the path of their key."""
+
+    askers: Sequence[Asker] = ()
+    passphrases: Mapping[str, Secret] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.passphrases) or any(asker.password or asker.totp for asker in self.askers)
+
+
+class Asking:
+    """A manager's way to ask a person: one question at a time, whatever is being logged in to."""
+
+    def __init__(self, prompter: Prompter | None, timeout: float) -> None:
+        self.prompter = prompter
+        self.timeout = timeout
+        self.turn = asyncio.Lock()
+
+
+class Answers:
+    """The answers of one log-in (`openssh.dialogue.Answerer`).
+
+    Parameters:
+        named: whether this ssh says who asks; if not, there is no jump host.
+        deadline: of the log-in; it stands still while a person is asked.
+
+        cluster_id, host: for the person who is asked.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        asking: Asking,
+        codes: OneTimeCodes,
+        *,
+        named: bool,
+        deadline: Deadline,
+        cluster_id: Hashable = None,
+        host: str = "",
+    ) -> None:
+        self.named = named
+        self.somebody = asking.prompter is not None
+        self.given: set[Source] = set()
+        self.unanswered: Prompt | None = None
+        self.why = ""
+        self.trouble: BaseException | None = None
+        self._stored = stored
+        self._asking = asking
+        self._codes = codes
+        self._deadline = deadline
+        self._cluster_id = cluster_id
+        self._host = host
+        self._attempts: Counter[tuple[str, str, str]] = Counter()
+        self._used: set[Secret] = set()
+
+    async def answer(self, prompt: Prompt) -> Answer | None:
+        """The answer to one prompt, or None to end the log-in."""
+        prompt = self._numbered(prompt)
+        try:
+            answer = await self._stored_answer(prompt) or await self._persons_answer(prompt)
+        except Exception as error:
+            self._decline(prompt, f"answering failed ({type(error).__name__})", error)
+            return None
+        if answer is None and self.unanswered is None:
+            self._decline(prompt, "nobody here can answer")
+        return answer
+
+    async def notice(self, prompt: Prompt) -> None:
+        """Tells a person to do something (touch a key), and waits until ssh has noticed."""
+        with self._deadline.stopped():
+            async with asyncio.timeout(self._asking.timeout):
+                if self._asking.prompter is not None:
+                    self.given.add("person")
+                    await self._asking.prompter(self._numbered(prompt))
+                await asyncio.Event().wait()  # cancelled as soon as ssh goes on
+
+    def refused(self, prompt: Prompt) -> None:
+        """What came on the terminal is no prompt."""
+        self._decline(prompt, "that is no question")
+
+    def _numbered(self, prompt: Prompt) -> Prompt:
+        key = (prompt.kind, prompt.who, prompt.text)
+        self._attempts[key] += 1
+        return replace(
+            prompt,
+            attempt=self._attempts[key],
+            deadline=now() + self._asking.timeout,
+            cluster_id=self._cluster_id,
+            host=self._host,
+        )
+
+    def _decline(self, prompt: Prompt, why: str, trouble: BaseException | None = None) -> None:
+        self.unanswered, self.why, self.trouble = prompt, why, trouble
+
+    # What is stored
+
+    async def _stored_answer(self, prompt: Prompt) -> Answer | None:
+        secret = self._stored_secret(prompt)
+        if secret is None or secret in self._used or (prompt.hidden and prompt.echo):
+            return None
+        self._used.add(secret)
+        if isinstance(prompt, OneTimePrompt | MenuPrompt):
+            with self._deadline.stopped():  # it may have to wait for the next code
+                code = await self._codes.next_code(secret)
+            self.given.add("code")
+            return Answer(code, hidden=False)
+        self.given.add("stored")
+        return Answer(secret, hidden=True)
+
+    def _stored_secret(self, prompt: Prompt) -> Secret | None:
+        """What is kept for this prompt and for whoever asks it."""
+        if isinstance(prompt, PassphrasePrompt):
+            # Without the server's name in its questions, one could read just like this.
+            return self._stored.passphrases.get(prompt.key) if self.named else None
+        asker = self._asker(prompt.who)
+        if asker is None:
+            return None
+        if isinstance(prompt, PasswordPrompt | InteractivePasswordPrompt):
+            return asker.password
+        if isinstance(prompt, OneTimePrompt | MenuPrompt):
+            return asker.totp
+        return None
+
+    def _asker(self, who: str) -> Asker | None:
+        if not who:
+            askers = self._stored.askers
+            return askers[0] if not self.named and len(askers) == 1 else None
+        return next((asker for asker in self._stored.askers if who in asker.who), None)
+
+    # A person
+
+    async def _persons_answer(self, prompt: Prompt) -> Answer | None:
+        if self._asking.prompter is None or isinstance(prompt, UnknownPrompt):
+            return None
+        with self._deadline.stopped():
+            async with self._asking.turn:
+                prompt = replace(prompt, deadline=now() + self._asking.timeout)
+                try:
+                    async with asyncio.timeout(self._asking.timeout):
+                        text = await _ask(self._asking.prompter, prompt)
+                except TimeoutError:
+                    self._decline(prompt, f"nobody answered within {self._asking.timeout:g} s")
+                    return None
+        if text is None:
+            self._decline(prompt, "it was declined")
+            return None
+        self.given.add("person")
+        return Answer(Secret(text), hidden=prompt.hidden)
+
+
+async def _ask(prompter: Prompter, prompt: Prompt) -> str | None:
+    __tracebackhide__ = True
+    answer = prompter(prompt)
+    if not inspect.isawaitable(answer):
+        raise TypeError("prompter= must be an async function: it returned without being awaited")
+    text = await answer
+    if text is not None and not isinstance(text, str):
+        raise TypeError("the prompter has to return a str, or None to decline")
+    if text is not None and (_CONTROL.search(text) or len(text.encode()) > _LONGEST):
+        raise ValueError("an answer is one line of at most 1,000 bytes, without control characters")
+    return text

@@ -1,0 +1,172 @@
+"""Jump hosts: one authenticated master each, for every cluster behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextvars import ContextVar
+from pathlib import Path
+
+from .config import ConnectionConfig
+from .dialler import Dialler
+from .errors import ConfigError, DisconnectError, Error, again
+from .link import Link
+from .means import Means
+from .tasks import TaskGroup
+
+log = logging.getLogger("sshmux.dial")
+
+# The jump hosts that are being logged in to, one for the sake of the other.
+_chain: ContextVar[tuple[Jump, ...]] = ContextVar("sshmux_jump_chain", default=())
+
+
+class Jump:
+    """One jump host. Its master stays while anybody goes through it, and `max_idle` longer.
+
+    (If a person had to log in there, it stays until the manager stops or disconnects.)
+    """
+
+    def __init__(self, config: ConnectionConfig, means: Means) -> None:
+        self.dialler = Dialler(f"jump-{config.host}", None, config, means)
+        self.users = 0
+        self._max_idle = means.pool.max_idle
+        self._link: Link | None = None
+        self._lock = asyncio.Lock()
+        self._tries = 0
+        self._failure: Error | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._endings = TaskGroup()
+
+    def __repr__(self) -> str:
+        return f"<Jump {self.dialler.config.address} users={self.users} {self._link!r}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a master."""
+        return self._link is not None
+
+    @property
+    def refused(self) -> DisconnectError | None:
+        """Why it is not tried again, if so."""
+        return self.dialler.refused
+
+    def reset(self) -> None:
+        """Somebody asked for another try."""
+        self.dialler.reset()
+
+    async def hold(self) -> Path:
+        """The control socket of its master, logged in to if need be. Counts one more user.
+
+        Whoever waits while somebody else's log-in fails gets that error: no second attempt.
+        """
+        chain = _chain.get()
+        if self in chain:
+            names = " → ".join(jump.dialler.config.address for jump in (*chain, self))
+            raise ConfigError(f"the jump hosts lead in a circle: {names}. Mend ProxyJump")
+        token = _chain.set((*chain, self))
+        self.users += 1
+        self._stay()
+        try:
+            tries = self._tries
+            async with self._lock:
+                link = self._usable()
+                if link is None and self._tries != tries and self._failure is not None:
+                    raise again(self._failure)
+                if link is None:
+                    link = await self._log_in()
+            return link.master.entry.socket
+        except BaseException:
+            self.release()
+            raise
+        finally:
+            _chain.reset(token)
+
+    def _usable(self) -> Link | None:
+        return self._link if self._link is not None and self._link.usable else None
+
+    async def _log_in(self) -> Link:
+        self._tries += 1
+        self._failure = None
+        try:
+            link = await self.dialler.dial("1")
+        except Error as error:
+            self._failure = again(error)
+            raise
+        if self._link is not None:
+            self._endings.start(self._link.close())
+        self._link = link
+        link.master.on_lost(lambda: self._endings.start(link.close_lost()))
+        return link
+
+    def release(self) -> None:
+        """One user less."""
+        self.users -= 1
+        if self.users == 0 and self._link is not None and not self._link.master.precious:
+            with contextlib.suppress(RuntimeError):  # the loop may be closing
+                loop = asyncio.get_running_loop()
+                self._idle = loop.call_later(self._max_idle, self._leave_idle)
+
+    def _stay(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _leave_idle(self) -> None:
+        self._idle = None
+        if self.users == 0:
+            self._endings.start(self.close())
+
+    async def close(self, *, leave: bool = False) -> None:
+        """Ends its master, or lets it live on to be adopted."""
+        self._stay()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close(leave=leave)
+
+    async def settled(self) -> None:
+        """Waits for what is being tidied up."""
+        await self._endings.wait()
+
+    def abandon(self, *, end: bool) -> None:
+        """Lets go without a loop to do it in: see `Master.abandon`."""
+        if self._link is not None:
+            self._link.master.abandon(end=end)
+            self._link = None
+
+
+class Jumps:
+    """The jump hosts of one manager, by their settings."""
+
+    def __init__(self) -> None:
+        self._known: dict[ConnectionConfig, Jump] = {}
+
+    def get(self, config: ConnectionConfig, means: Means) -> Jump:
+        """The jump host of these settings, the same each time."""
+        if config not in self._known:
+            self._known[config] = Jump(config, means)
+        return self._known[config]
+
+    def reset(self) -> None:
+        """Somebody asked for another try, or gave another secret."""
+        for jump in self._known.values():
+            jump.reset()
+
+    async def close_unused(self) -> None:
+        """Ends the masters that nobody goes through; those further up the chain as well."""
+        while unused := [j for j in self._known.values() if j.users == 0 and j.connected]:
+            await asyncio.gather(*(jump.close() for jump in unused))
+
+    async def close(self, *, leave: bool) -> None:
+        """Ends all masters, the nearest to the targets first, or lets them live on."""
+        while open_ := [jump for jump in self._known.values() if jump.connected]:
+            outer = [jump for jump in open_ if jump.users == 0] or open_
+            await asyncio.gather(*(jump.close(leave=leave) for jump in outer))
+        for jump in self._known.values():
+            await jump.settled()
+
+    def abandon(self, *, end: bool) -> None:
+        """Lets go without a loop to do it in."""
+        for jump in self._known.values():
+            jump.abandon(end=end)
+        self._known.clear()

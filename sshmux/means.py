@@ -1,0 +1,83 @@
+"""What the diallers of one manager share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .answers import Asking
+from .config import ConnectionConfig, PoolConfig
+from .credentials import Credentials
+from .deadline import Deadline
+from .errors import DisconnectError
+from .openssh.controldir import ControlDir
+from .totp import OneTimeCodes
+
+
+class Places:
+    """How many log-ins may be under way: to one server, whatever clusters it is, and in all."""
+
+    def __init__(self, pool: PoolConfig) -> None:
+        self._everybodys = asyncio.Semaphore(pool.max_total_dials)
+        self._each = pool.max_parallel_dials
+        self._servers: dict[tuple[str, int], asyncio.Semaphore] = {}
+
+    async def take(self, config: ConnectionConfig, deadline: Deadline) -> Callable[[], None]:
+        """Waits for a place, outside of the deadline; returns what gives it back.
+
+        The places of a server are its own, not a cluster's: MaxStartups is a server's limit.
+        """
+        server = (config.host, config.port)
+        own = self._servers.setdefault(server, asyncio.Semaphore(self._each))
+        with deadline.stopped():
+            await own.acquire()
+            try:
+                await self._everybodys.acquire()
+            except BaseException:
+                own.release()
+                raise
+
+        def give_back() -> None:
+            self._everybodys.release()
+            own.release()
+
+        return give_back
+
+
+class JumpHost(Protocol):
+    """A jump host that is logged in to once, for all who go through it."""
+
+    @property
+    def refused(self) -> DisconnectError | None:
+        """The error that keeps it from being tried again, if there is one."""
+
+    def reset(self) -> None:
+        """Somebody asked for another try."""
+
+    async def hold(self) -> Path:
+        """The control socket of its master, logged in to if need be. Counts one more user."""
+
+    def release(self) -> None:
+        """One user less."""
+
+
+@dataclass
+class Means:
+    """What the diallers of one manager share.
+
+    Attributes:
+        jump_host: the one of these settings, the same each time.
+        before_dial: called before each log-in.
+    """
+
+    pool: PoolConfig
+    directory: ControlDir
+    credentials: Credentials
+    codes: OneTimeCodes
+    asking: Asking
+    places: Places
+    jump_host: Callable[[ConnectionConfig], JumpHost]
+    before_dial: Callable[[], None]

@@ -1,0 +1,60 @@
+"""Gathering what is stored for one log-in, before it begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from .answers import Asker, Stored
+from .config import ConnectionConfig
+from .credentials import Credentials, passphrase_entry, totp_entry
+from .openssh.prompts import expected_who
+from .openssh.resolve import Resolved
+from .secret import Secret
+
+Host = tuple[ConnectionConfig, Resolved]
+
+
+async def gather(credentials: Credentials, hosts: Sequence[Host]) -> Stored:
+    """The secrets for all hosts that may ask in one log-in, looked up in one go."""
+    keys = sorted({path for host in hosts for path in _key_files(*host)})
+    names = [name for host in hosts for name in addresses(*host)]
+    found = await credentials.lookup_all(
+        [*names, *map(totp_entry, names), *map(passphrase_entry, keys)]
+    )
+    askers = [_asker(host, found) for host in hosts]
+    passphrases = {
+        key: Secret(found[passphrase_entry(key)]) for key in keys if passphrase_entry(key) in found
+    }
+    return Stored(askers, passphrases)
+
+
+def addresses(config: ConnectionConfig, resolved: Resolved | None = None) -> list[str]:
+    """The names under which a host's secrets may be kept: as registered, and as resolved."""
+    names = [config.address]
+    if resolved is not None and resolved.hostname:
+        port = f":{resolved.port}" if resolved.port != 22 else ""
+        host = f"[{resolved.hostname}]" if ":" in resolved.hostname else resolved.hostname
+        names.append(f"{resolved.user}@{host}{port}")
+    return list(dict.fromkeys(names))
+
+
+def _asker(host: Host, found: dict[str, str]) -> Asker:
+    config, resolved = host
+    names = addresses(config, resolved)
+    return Asker(
+        expected_who(resolved.user, resolved.prompt_host),
+        password=_first(found, names),
+        totp=_first(found, map(totp_entry, names)),
+    )
+
+
+def _first(found: dict[str, str], names: Iterable[str]) -> Secret | None:
+    return next((Secret(found[name]) for name in names if name in found), None)
+
+
+def _key_files(config: ConnectionConfig, resolved: Resolved) -> Iterable[str]:
+    """The private keys that ssh may ask a passphrase for: those that exist."""
+    for path in resolved.identity_files:
+        if os.path.isfile(path):
+            yield path
