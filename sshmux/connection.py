@@ -13,6 +13,7 @@ from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
 from .execution import Request, Scope
 from .link import Link
+from .openssh.master import Master
 from .process import CompletedProcess, timed_out
 from .tasks import finish
 
@@ -165,6 +166,11 @@ class Connection:
             "config": config,
         }
         return known.get(name, default)
+
+    @property
+    def master(self) -> Master:
+        """The ControlMaster behind it."""
+        return self._link.master
 
     async def __aenter__(self) -> Self:
         return self

@@ -52,12 +52,15 @@ class Credentials:
         self._absent: dict[str, float] = {}
         self._avoid_until = 0.0
         self._warned = False
+        self.problem: str | None = None  # what keeps the keyring from being used, in words
 
     def __repr__(self) -> str:
         return f"<Credentials service={self._service!r}>"
 
-    def set(self, name: str, password: str, *, keep: bool = True) -> None:
+    def set(self, name: str, password: str, *, keep: bool = True) -> bool:
         """Stores a secret, replacing an older one. Blocks for at most the deadline.
+
+        Returns whether the keyring has it; else it is in memory.
 
         Parameters:
             keep: in the keyring; False keeps it in memory only, ahead of the keyring's.
@@ -74,13 +77,14 @@ class Credentials:
         self._absent.pop(name, None)
         if not keep:
             self._memory[name] = password
-            return
+            return False
         # Read back: the null backend takes everything and keeps nothing.
         if self._call(lambda: _store(self._service, name, password), insist=True):
             self._memory.pop(name, None)
-        else:
-            self._memory[name] = password
-            self._warn("it keeps nothing")
+            return True
+        self._memory[name] = password
+        self._warn("it keeps nothing")
+        return False
 
     def get(self, name: str) -> str | None:
         """The password, or None. Blocks for at most the deadline."""
@@ -138,12 +142,12 @@ class Credentials:
 
     def _unavailable(self, error: BaseException, *, wanted: bool) -> None:
         self._avoid_until = now() + _AVOID
+        what = "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
         if wanted:
-            self._warn(
-                "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
-            )
+            self._warn(what)
 
     def _warn(self, what: str) -> None:
+        self.problem = f"the system keyring cannot be used ({what})"
         if self._warned:
             return
         self._warned = True
@@ -152,6 +156,16 @@ class Credentials:
             "forgotten when this program ends. See `keyring diagnose`.",
             what,
         )
+
+
+def describe_keyring() -> str:
+    """The keyring that would be used, by name. Blocks: backends are looked for."""
+    import keyring
+    import keyring.backends.fail
+
+    if isinstance(keyring.get_keyring(), keyring.backends.fail.Keyring):
+        return "none"
+    return str(getattr(keyring.get_keyring(), "name", keyring.get_keyring()))
 
 
 def _in_thread(function: Callable[[], T]) -> concurrent.futures.Future[T]:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
 from .answers import Answers, Stored
@@ -31,6 +32,16 @@ log = logging.getLogger("sshmux.dial")
 _MAX_HOPS = 8  # of a chain of jump hosts whose secrets are looked up
 
 
+@dataclass(frozen=True)
+class _Try:
+    """What all attempts of one dial have in common."""
+
+    slot: str
+    stored: Stored
+    deadline: Deadline
+    listener: Listener | None
+
+
 class Dialler:
     """Makes links to one cluster, or to one jump host.
 
@@ -50,7 +61,6 @@ class Dialler:
         self.config = config
         self.knowledge = Knowledge.of(config)
         self.adopted = 0
-        self.listener: Listener | None = None
         self._label = label
         self._cluster_id = cluster_id
         self._means = means
@@ -100,19 +110,24 @@ class Dialler:
 
     # Dialling
 
-    async def dial(self, slot: str) -> Link:
+    async def dial(self, slot: str, listener: Listener | None = None) -> Link:
         """A new link, held; or one to a master that lives already.
 
         Retries passing trouble, within the config's `timeout` in all.
+
+        Parameters:
+            listener: hears what ssh tells of a log-in, which then is made in any case.
         """
         stored = Stored() if self.config.dial == "never" else await self._prepare()
         async with self._in_turn(stored):
-            master = await self._living()
+            master = await self._living() if listener is None else None
             if master is not None:
                 return self._link(master)
             if self.config.dial == "never":
                 raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
-            return await self._persevere(slot, stored)
+            return await self._persevere(
+                _Try(slot, stored, Deadline(self.config.timeout), listener)
+            )
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, stored: Stored) -> AsyncIterator[None]:
@@ -198,13 +213,13 @@ class Dialler:
 
     # Trying
 
-    async def _persevere(self, slot: str, stored: Stored) -> Link:
-        deadline, attempts = Deadline(self.config.timeout), self._means.pool.dial_attempts
+    async def _persevere(self, this: _Try) -> Link:
+        attempts = self._means.pool.dial_attempts
         for attempt in range(1, attempts + 1):
             if refused := self.refused:
                 raise again(refused)
             try:
-                return await self._once(slot, stored, deadline)
+                return await self._once(this)
             except DisconnectError as error:
                 if error.final:
                     self._refused = again(error)
@@ -212,31 +227,29 @@ class Dialler:
                     raise
                 pause = self._means.pool.dial_backoff * 2 ** (attempt - 1)
                 pause *= random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-                if attempt == attempts or pause >= deadline.left or not error.transient:
+                if attempt == attempts or pause >= this.deadline.left or not error.transient:
                     raise
                 log.info("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)  # a pause is the point: there is no event to await
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, slot: str, stored: Stored, deadline: Deadline) -> Link:
+    async def _once(self, this: _Try) -> Link:
         jump = self._jump
         if jump is None:
-            return self._link(await self._log_in(slot, stored, deadline, None))
-        with deadline.stopped():  # it has a deadline of its own
+            return self._link(await self._log_in(this, None))
+        with this.deadline.stopped():  # it has a deadline of its own
             via = await jump.hold()
         try:
-            return self._link(await self._log_in(slot, stored, deadline, via), jump)
+            return self._link(await self._log_in(this, via), jump)
         except BaseException as error:
             jump.release()
             if isinstance(error, ServerHungUp):
                 raise through(error) from error
             raise
 
-    async def _log_in(
-        self, slot: str, stored: Stored, deadline: Deadline, via: Path | None
-    ) -> Master:
+    async def _log_in(self, this: _Try, via: Path | None) -> Master:
         self._means.before_dial()
-        answers = await self._answers(stored, deadline)
+        answers = await self._answers(this.stored, this.deadline)
         pool = self._means.pool
         way = Way(
             lifetime=pool.persist or pool.grace,
@@ -244,17 +257,17 @@ class Dialler:
             answerer=answers,
             confirm=answers is not None and answers.somebody and await self._may_confirm(),
             via=via,
-            listener=self.listener,
+            listener=this.listener,
         )
-        give_back = await self._means.places.take(self.config, deadline)
+        give_back = await self._means.places.take(self.config, this.deadline)
         try:
             return await dial(
                 self.config,
                 self._means.directory,
                 way,
                 cluster=self._label,
-                slot=slot,
-                deadline=deadline,
+                slot=this.slot,
+                deadline=this.deadline,
             )
         finally:
             give_back()

@@ -398,16 +398,22 @@ class ConnectionManager(Secrets):
             timeout = self.config.acquire_timeout
         return Borrow(lambda: self._pool(cluster_id), timeout)
 
-    async def connect(self, cluster_id: Hashable) -> Connection:
+    async def connect(
+        self, cluster_id: Hashable, *, listener: Callable[[bytes], object] | None = None
+    ) -> Connection:
         """Opens a connection of the caller's own, outside the pool and its size.
 
         Close it with `close()` and `wait_closed()`. Being asked for by hand, it is tried even
         after a log-in that was refused. Raises what `get_connection` raises.
+
+        Parameters:
+            listener: called with what ssh tells of the log-in (LogLevel DEBUG1), in pieces as
+                they come; then it is a new log-in in any case. For finding out what goes wrong.
         """
         pool = self._pool(cluster_id)
         pool.dialler.reset()
         self._own_slots += 1
-        task = asyncio.ensure_future(pool.dialler.dial(f"c{self._own_slots}"))
+        task = asyncio.ensure_future(pool.dialler.dial(f"c{self._own_slots}", listener))
         self._connecting.add(task)
         try:
             link = await task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from .answers import Asker, Stored
@@ -17,7 +16,7 @@ Host = tuple[ConnectionConfig, Resolved]
 
 async def gather(credentials: Credentials, hosts: Sequence[Host]) -> Stored:
     """The secrets for all hosts that may ask in one log-in, looked up in one go."""
-    keys = sorted({path for host in hosts for path in _key_files(*host)})
+    keys = sorted({path for _, resolved in hosts for path in resolved.existing_identity_files()})
     names = [name for host in hosts for name in addresses(*host)]
     found = await credentials.lookup_all(
         [*names, *map(totp_entry, names), *map(passphrase_entry, keys)]
@@ -51,10 +50,3 @@ def _asker(host: Host, found: dict[str, str]) -> Asker:
 
 def _first(found: dict[str, str], names: Iterable[str]) -> Secret | None:
     return next((Secret(found[name]) for name in names if name in found), None)
-
-
-def _key_files(config: ConnectionConfig, resolved: Resolved) -> Iterable[str]:
-    """The private keys that ssh may ask a passphrase for: those that exist."""
-    for path in resolved.identity_files:
-        if os.path.isfile(path):
-            yield path

@@ -15,6 +15,9 @@ from .. import __version__
 _COMMANDS = {
     "ls": "Show every connection in the control directory.",
     "run": "Run a command on a host, over a connection that stays.",
+    "login": "Log in, answer questions, and leave the connection behind.",
+    "password": "Store, forget or try a password.",
+    "doctor": "Find out how a log-in goes, and why it does not.",
     "check": "Ask connections whether they work.",
     "stop": "End connections.",
     "completion": "Print a script that completes this command in your shell.",

@@ -7,10 +7,8 @@ import contextlib
 import errno
 import os
 import select
-import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,10 +17,9 @@ from .. import errors
 from ..connection import Command, Connection
 from ..manager import ConnectionManager
 from ..tasks import in_daemon_thread
-from . import completion
+from . import completion, target
 
 _CHUNK = 64 * 1024
-_SIGNALLED = 128  # and the number, as a shell says it
 
 
 @click.command(
@@ -30,11 +27,7 @@ _SIGNALLED = 128  # and the number, as a shell says it
 )
 @click.argument("host", shell_complete=completion.hosts)
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
-@click.option("-p", "--port", default=22, show_default=True, help="As ssh's -p; 22: the default.")
-@click.option("-l", "--user", help="As ssh's -l; or say user@host.")
-@click.option("-i", "--identity", type=click.Path(path_type=Path), help="A private key.")
-@click.option("-F", "--config", type=click.Path(path_type=Path), help="Another ssh_config.")
-@click.option("-o", "options", multiple=True, metavar="NAME=VALUE", help="Any ssh_config option.")
+@target.options
 @click.option("-n", "--no-input", is_flag=True, help="Give the command no input.")
 @click.option("-q", "--quote", is_flag=True, help="Quote each word for the shell over there.")
 @click.option(
@@ -44,14 +37,14 @@ _SIGNALLED = 128  # and the number, as a shell says it
     metavar="SECONDS",
     help="How long the connection stays after its last use; 0: not at all.",
 )
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds for the log-in.")
+@click.option("--batch", is_flag=True, help="Never ask for a password or code on the terminal.")
 def command(
     host: str,
     words: tuple[str, ...],
-    options: tuple[str, ...],
     no_input: bool,
     quote: bool,
     persist: int,
+    batch: bool,
     **settings: Any,
 ) -> None:
     """Run a command on a host, over a connection that stays.
@@ -74,54 +67,20 @@ def command(
     if not words:
         raise click.UsageError("Give a COMMAND after the HOST.")
     line: Command = list(words) if quote else " ".join(words)
-    register = {
-        "host": host,
-        "port": settings["port"],
-        "username": settings["user"],
-        "key_file": settings["identity"],
-        "config_file": settings["config"],
-        "timeout": settings["timeout"],
-        "ssh_options": _options(options),
-    }
-    manager = ConnectionManager(pool_size=1, persist=persist)
-    manager.register_cluster(host, **register)
+    prompter = None if batch else target.terminal()
+    manager = ConnectionManager(pool_size=1, persist=persist, prompter=prompter)
+    manager.register_cluster(host, config=target.config(host, settings))
     sys.exit(_run(manager, host, line, no_input))
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, str | list[str]]:
-    found: dict[str, list[str]] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"-o {shlex.quote(pair)}: write NAME=VALUE.")
-        found.setdefault(name.strip(), []).append(value.strip())
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-
 def _run(manager: ConnectionManager, host: str, line: Command, no_input: bool) -> int:
-    ended_by: list[int] = []
-
-    async def main() -> int:
-        task = asyncio.ensure_future(_session(manager, host, line, no_input))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _end, task, ended_by, number)
-        return await task
-
     try:
-        return asyncio.run(main())
-    except asyncio.CancelledError:
-        return _SIGNALLED + (ended_by[0] if ended_by else signal.SIGINT)
+        return target.until_signalled(_session(manager, host, line, no_input))
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does: no news, and nothing more to write.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _SIGNALLED + signal.SIGPIPE
-
-
-def _end(task: asyncio.Task[int], ended_by: list[int], number: int) -> None:
-    ended_by.append(number)
-    task.cancel()
+        return target.SIGNALLED + signal.SIGPIPE
 
 
 async def _session(manager: ConnectionManager, host: str, line: Command, no_input: bool) -> int:

@@ -113,7 +113,7 @@ async def dial(
         async with (deadline or Deadline(config.timeout)).enforced():
             status = await started.wait()
         if status != 0:
-            raise _failure(config, way.answerer, status, started.stderr)
+            raise _failure(config, way, status, started.stderr)
         return await _hold(config, entry, replace(record, took=_took(way.answerer)))
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
@@ -144,9 +144,10 @@ def _took(answerer: Answerer | None) -> str:
     return next((source for source in ("person", "code") if source in given), "")
 
 
-def _failure(
-    config: ConnectionConfig, answerer: Answerer | None, status: int, stderr: str
-) -> Error:
+def _failure(config: ConnectionConfig, way: Way, status: int, stderr: str) -> Error:
+    answerer = way.answerer
+    if way.listener is not None:
+        stderr = _without_debug(stderr)
     if answerer is None:
         return diagnose(config, status, stderr)
     if answerer.unanswered is None:
@@ -156,6 +157,11 @@ def _failure(
     if isinstance(error, DisconnectError):
         error.final = True  # a person was asked, and asking again is up to the program
     return error
+
+
+def _without_debug(stderr: str) -> str:
+    lines = stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("debug"))
 
 
 async def _hold(config: ConnectionConfig, entry: Entry, record: Record) -> Master:

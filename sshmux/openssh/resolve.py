@@ -34,6 +34,10 @@ class Resolved:
         """The name that ssh shows when it asks for this host's password (sshconnect2.c)."""
         return self.host_key_alias or self.hostname
 
+    def existing_identity_files(self) -> list[str]:
+        """The private keys that are there."""
+        return [path for path in self.identity_files if os.path.isfile(path)]
+
 
 def parse(text: str) -> Resolved:
     """Reads `ssh -G`'s lines of `keyword value`."""

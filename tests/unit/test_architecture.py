@@ -140,6 +140,8 @@ PURE = [
     "sshmux.openssh.prompts",
     "sshmux.openssh.diagnostics",
     "sshmux.openssh.muxproto",
+    "sshmux.openssh.trace",
+    "sshmux.cli.report",
     "sshmux.pool.slots",
     "sshmux.pool.stats",
 ]
