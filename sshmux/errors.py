@@ -223,4 +223,8 @@ E = TypeVar("E", bound=Exception)
 
 def again(error: E) -> E:
     """A copy to raise somewhere else: one exception in two tasks would mix their tracebacks."""
-    return copy.copy(error) if isinstance(error, Error) else error
+    if not isinstance(error, Error):
+        return error
+    other = copy.copy(error)
+    other.__cause__ = error.__cause__
+    return other

@@ -151,7 +151,11 @@ def _failure(config: ConnectionConfig, way: Way, status: int, stderr: str) -> Er
     if answerer is None:
         return diagnose(config, status, stderr)
     if answerer.unanswered is None:
-        return diagnose(config, status, stderr, given=answerer.given)
+        error = diagnose(config, status, stderr, given=answerer.given)
+        if answerer.given:
+            # Some servers hang up on a wrong password: trying by ourselves could lock an account.
+            error.transient = False
+        return error
     error = declined(config, answerer.unanswered, answerer.why, stderr)
     error.__cause__ = answerer.trouble
     if isinstance(error, DisconnectError):

@@ -17,10 +17,12 @@ from typing import Any
 
 import pexpect
 import psutil
+import pyotp
 import pytest
 
 from sshmux.testing import PrivateServer, SshdMissing, WrapperMissing, programs
 from sshmux.testing import sshd as sshd_module
+from sshmux.testing import totp as totp_module
 
 SECRET = "pass'word $HOME \\ %h ü"
 
@@ -48,14 +50,21 @@ async def ssh(server: PrivateServer, command: str = "true", *options: str) -> tu
 
 def type_password(server: PrivateServer, *answers: str, command: str = "true") -> tuple[str, int]:
     """Log in by hand; return all that the terminal showed, and ssh's exit status."""
-    limit = f"NumberOfPasswordPrompts={len(answers)}"
+    return type_answers(server, *(("assword: ", answer) for answer in answers), command=command)
+
+
+def type_answers(
+    server: PrivateServer, *dialogue: tuple[str, str], command: str = "true", prompts: int = 0
+) -> tuple[str, int]:
+    """Answer each question as it comes; `prompts` is how often ssh lets the server ask."""
+    limit = f"NumberOfPasswordPrompts={prompts or len(dialogue)}"
     client = pexpect.spawn(
         "ssh", arguments(server, "-o", limit, command=command)[1:], encoding="utf-8", timeout=10
     )
     shown = ""
-    for answer in answers:
-        client.expect("assword: ")
-        shown += str(client.before) + "assword: "
+    for question, answer in dialogue:
+        client.expect_exact(question)
+        shown += str(client.before) + question
         client.sendline(answer)
     shown += client.read()
     client.close()
@@ -78,6 +87,13 @@ def is_alive(process: psutil.Process) -> bool:
 def needs_nss_wrapper() -> None:
     try:
         programs.find_wrapper("nss_wrapper")
+    except WrapperMissing as error:
+        pytest.skip(str(error))
+
+
+def needs_totp() -> None:
+    try:
+        totp_module._require_module()
     except WrapperMissing as error:
         pytest.skip(str(error))
 
@@ -325,6 +341,131 @@ def test_what_cannot_be_asked_for() -> None:
         PrivateServer(password="two\nlines")
 
 
+# One-time codes
+
+SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+CODE = "Verification code: "
+PASSWORD = "Password: "
+
+
+def code(step: int = 0) -> str:
+    """The code of now, or of so many times 30 seconds later."""
+    return pyotp.TOTP(SEED).at(int(time.time()) + 30 * step)
+
+
+def no_code() -> str:
+    """A code that is none, nor will be within a minute or two."""
+    near = {code(step) for step in range(-3, 6)}
+    return next(other for other in map("{:06}".format, range(10)) if other not in near)
+
+
+@needs_pam
+def test_the_key_and_then_a_code_are_one_login() -> None:
+    needs_totp()
+    with PrivateServer(totp=SEED) as server:
+        shown, status = type_answers(server, (CODE, code()), command="echo in")
+        assert (status, shown.count("in\r\n")) == (0, 1)
+        assert f"({server.username}@127.0.0.1) {CODE}" in shown
+        server.wait_for_log_blocking("^Partial publickey for")
+        assert (server.connections, server.logins, server.failed_logins) == (1, 1, 0)
+
+
+@needs_pam
+async def test_the_key_alone_is_not_enough_where_there_are_codes() -> None:
+    needs_totp()
+    async with PrivateServer(totp=SEED) as server:
+        assert "Permission denied (keyboard-interactive)" in (await ssh(server))[2]
+        key = server.key_file.rename(server.directory / "hidden")
+        assert "Permission denied (publickey)" in (await ssh(server))[2]
+        key.rename(server.key_file)
+        assert (server.logins, server.failed_logins) == (0, 0)
+
+
+@needs_pam
+@pytest.mark.parametrize("methods", [None, "publickey,keyboard-interactive"])
+def test_the_password_and_then_a_code(methods: str | None) -> None:
+    needs_totp()
+    with PrivateServer(password=SECRET, totp=SEED, methods=methods) as server:
+        assert type_answers(server, (PASSWORD, SECRET), (CODE, code()))[1] == 0
+        assert (server.connections, server.logins, server.failed_logins) == (1, 1, 0)
+        assert ("Partial publickey" in server.log) == (methods is not None)
+
+
+@needs_pam
+def test_a_wrong_password_is_not_asked_for_a_code() -> None:
+    needs_totp()
+    with PrivateServer(password=SECRET, totp=SEED) as server:
+        right = (PASSWORD, SECRET), (CODE, code())
+        assert type_answers(server, (PASSWORD, "wrong"), *right)[1] == 0
+        assert (server.logins, server.failed_logins) == (1, 1)
+
+
+@needs_pam
+def test_a_code_alone() -> None:
+    needs_totp()
+    with PrivateServer(totp=SEED, methods="keyboard-interactive") as server:
+        server.key_file.unlink()
+        assert type_answers(server, (CODE, code()))[1] == 0
+        assert (server.logins, server.failed_logins) == (1, 0)
+
+
+@needs_pam
+def test_a_code_may_be_what_the_method_password_asks_for() -> None:
+    needs_totp()
+    with PrivateServer(totp=SEED, methods="password") as server:
+        assert type_password(server, no_code(), code())[1] == 0
+        assert (server.logins, server.failed_logins) == (1, 1)
+
+
+@needs_pam
+@pytest.mark.parametrize("password", [None, SECRET])
+def test_a_wrong_code_is_refused_and_counted(password: str | None) -> None:
+    needs_totp()
+    first = [(PASSWORD, password)] if password else []
+    with PrivateServer(password=password, totp=SEED) as server:
+        for count in (1, 2):
+            shown, status = type_answers(server, *first, (CODE, no_code()), prompts=1)
+            assert (status, "Permission denied" in shown) == (255, True)
+            server.wait_for_log_blocking("^Failed ", count=count)
+            assert (server.logins, server.failed_logins) == (0, count)
+        type_answers(server, *first, (CODE, no_code()), *first, (CODE, code()), prompts=2)
+        assert (server.logins, server.failed_logins) == (1, 3)
+
+
+@needs_pam
+def test_a_used_code_is_refused_and_the_next_is_not() -> None:
+    needs_totp()
+    with PrivateServer(totp=SEED) as server:
+        used, following = code(), code(1)
+        assert type_answers(server, (CODE, used))[1] == 0
+        assert type_answers(server, (CODE, used))[1] == 255
+        assert (server.logins, server.failed_logins) == (1, 1)
+        assert type_answers(server, (CODE, following))[1] == 0
+        assert type_answers(server, (CODE, following))[1] == 255
+        assert (server.logins, server.failed_logins) == (2, 2)
+
+
+@needs_pam
+def test_used_codes_are_remembered_over_a_restart_and_the_secret_may_be_written_in_groups() -> None:
+    needs_totp()
+    groups = " ".join(re.findall("....", SEED.lower()))
+    with PrivateServer(totp=groups) as server:
+        used = code()
+        assert type_answers(server, (CODE, used))[1] == 0
+        server.stop_blocking()
+        server.start_blocking()
+        assert type_answers(server, (CODE, used))[1] == 255
+
+
+def test_what_cannot_be_asked_for_with_codes() -> None:
+    with pytest.raises(ValueError, match="base32"):
+        PrivateServer(totp="not base32!")
+    with pytest.raises(ValueError, match="base32"):
+        PrivateServer(totp="")
+    with pytest.raises(ValueError, match="only keyboard-interactive"):
+        PrivateServer(password=SECRET, totp=SEED, methods="publickey,password")
+
+
 # Trouble
 
 
@@ -524,6 +665,13 @@ def test_a_missing_wrapper_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(WrapperMissing, match=r"nss.wrapper"):
         PrivateServer(login_shell=other).__enter__()
     programs.find_wrapper.cache_clear()
+
+
+@needs_pam
+def test_a_missing_module_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totp_module, "_MODULE_DIRECTORIES", ("nowhere",))
+    with pytest.raises(WrapperMissing, match="apt install libpam-google-authenticator"):
+        PrivateServer(totp=SEED).__enter__()
 
 
 def test_a_server_has_to_be_entered_and_may_be_entered_again() -> None:
