@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sshmux.credentials")
 
+_LEAST = 20  # bytes of a secret; a multiple of 5, which base32 writes without padding
+_SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+")
 _INSTALL = "one-time codes need pyotp: pip install 'sshmux[otp]'"
 
 
@@ -38,7 +42,10 @@ def generator(text: str) -> pyotp.TOTP:
     except ImportError:
         raise ConfigError(_INSTALL) from None
     try:
-        made = pyotp.parse_uri(text) if text.startswith("otpauth://") else pyotp.TOTP(text)
+        if text.startswith("otpauth://"):
+            made = pyotp.parse_uri(_SECRET.sub(lambda found: _padded(found[0]), text))
+        else:
+            made = pyotp.TOTP(_padded(text))
         if text and isinstance(made, pyotp.TOTP):
             made.at(0)  # base32 is only read here
             return made
@@ -48,6 +55,16 @@ def generator(text: str) -> pyotp.TOTP:
         "this is no secret for time-based codes: give its base32 letters (A-Z, 2-7), "
         "or the otpauth://totp/… of the QR code"
     )
+
+
+def _padded(secret: str) -> str:
+    """The same secret, long enough for pyotp, which refuses the 80 bits that many sites gave out.
+
+    HMAC fills a key with zeros by itself (RFC 2104, 2): with them, the codes are the same.
+    """
+    letters = secret.rstrip("=")
+    key = base64.b32decode(letters + "=" * (-len(letters) % 8), casefold=True)
+    return base64.b32encode(key.ljust(_LEAST, b"\0")).decode() if key else ""
 
 
 class OneTimeCodes:
