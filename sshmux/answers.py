@@ -180,7 +180,10 @@ class Answers:
         if not who:
             askers = self._stored.askers
             return askers[0] if not self.named and len(askers) == 1 else None
-        return next((asker for asker in self._stored.askers if who in asker.who), None)
+        named = [asker for asker in self._stored.askers if who in asker.who]
+        # A jump host and what is behind it may have one name (a tunnel, an alias): then the name
+        # does not tell which of them asks, and neither gets anything.
+        return named[0] if len(named) == 1 else None
 
     # A person
 

@@ -41,6 +41,7 @@ from .prompts import Prompt, UnknownPrompt, classify
 _SETTLED = 0.05  # seconds of silence after which a question is taken to be whole
 _QUIET = 1.0  # the same for text that nobody knows
 _ECHO_PATIENCE = 2.0  # seconds for ssh to switch the terminal's echo off
+_LAST_WORDS = 0.5  # for ssh to leave; a SIGTERM while it writes a question is lost on it
 _MAX_TEXT = 64 * 1024  # of one question; more is no prompt
 _PIECE = 4096
 
@@ -103,12 +104,16 @@ class Dialogue:
                     self._read(self._spawn.read_nonblocking(_PIECE, timeout=0))
                 except self._gone:
                     return self._process.wait()
+            elif not ready and self._over:
+                self._signal(signal.SIGKILL)
             elif not ready:
                 self._ask(self._prompt())
 
     def _patience(self) -> float | None:
         """Seconds of silence until the text counts as a whole question; None to wait on."""
-        if self._over or self._asking or not self._text.strip() or self._text.endswith("\n"):
+        if self._over:
+            return _LAST_WORDS
+        if self._asking or not self._text.strip() or self._text.endswith("\n"):
             return None
         if self._echoed.startswith(self._text):
             return None
@@ -182,8 +187,11 @@ class Dialogue:
     def end(self) -> None:
         """Ends ssh and whatever it started (a ProxyCommand)."""
         self._over = True
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGTERM)
+            os.killpg(self._process.pid, number)
 
 
 def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:

@@ -67,6 +67,7 @@ class ServerOptions:
     banner: str | None
     delay: float
     password: str | None
+    totp: str | None
     methods: str | None
     kbdint: bool
     login_shell: str | Path | None
@@ -75,11 +76,23 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         asking = self._named_methods() - {"publickey"}
-        if self.password is None and asking:
+        if asking and not self.needs_pam:
             names = ", ".join(sorted(asking))
-            raise ValueError(f"methods={self.methods!r} has {names}: give a password= with it.")
+            raise ValueError(
+                f"methods={self.methods!r} has {names}: give a password= with it, or a totp=."
+            )
         if self.password is not None and not (self.password and self.password.isprintable()):
             raise ValueError("password must be one line of printable characters, and not empty.")
+        if "password" in asking and None not in (self.password, self.totp):
+            raise ValueError(
+                f"methods={self.methods!r} has password, which asks once: with both password= "
+                "and totp= there are two questions, which only keyboard-interactive can ask."
+            )
+
+    @property
+    def needs_pam(self) -> bool:
+        """Whether there is anything to ask for."""
+        return self.password is not None or self.totp is not None
 
     def settings(self) -> dict[str, OptionValue]:
         """What they are in sshd's configuration."""
@@ -87,7 +100,7 @@ class ServerOptions:
         return {
             "MaxSessions": self.max_sessions,
             "MaxStartups": self.max_startups,
-            "UsePAM": self.password is not None,
+            "UsePAM": self.needs_pam,
             "PubkeyAuthentication": "publickey" in named,
             "PasswordAuthentication": "password" in named,
             "KbdInteractiveAuthentication": "keyboard-interactive" in named,
@@ -97,6 +110,9 @@ class ServerOptions:
     def _methods(self) -> str:
         if self.methods is not None:
             return self.methods
+        if self.totp is not None:
+            second = "keyboard-interactive"
+            return second if self.password is not None else f"publickey,{second}"
         if self.password is None:
             return "publickey"
         return f"publickey {'keyboard-interactive' if self.kbdint else 'password'}"

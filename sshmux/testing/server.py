@@ -17,6 +17,7 @@ from sshmux.testing import processes
 from sshmux.testing.config import HOST, OptionValue, ServerOptions, server_alias
 from sshmux.testing.programs import generate_key
 from sshmux.testing.sshd import Sshd
+from sshmux.testing.totp import normalize
 
 if TYPE_CHECKING:
     from sshmux.config import ConnectionConfig
@@ -28,9 +29,9 @@ class PrivateServer:
     """A real sshd on 127.0.0.1 with its own keys and configuration, as any user, root or not.
 
     It is an async context manager, and a plain one for code without an event loop. Its files are
-    in a private temporary directory (with a password, in a second one in /tmp), and no file and
-    no process is left when the context ends, or when the process that opened it dies. Only
-    /run/sshd, which sshd wants when it is root's, is made if it is missing, and stays.
+    in a private temporary directory (with `password` or `totp`, in a second one in /tmp), and no
+    file and no process is left when the context ends, or when the process that opened it dies.
+    Only /run/sshd, which sshd wants when it is root's, is made if it is missing, and stays.
 
     Sessions have the account's own shell and home, but bash does not read ~/.bashrc.
 
@@ -47,11 +48,17 @@ class PrivateServer:
         banner: a text that is shown before authentication; None for none.
         delay: seconds between the TCP connection and the server's first word, its identification.
         password: what the account's password is here; None for keys only. Linux only.
+        totp: the base32 secret of time-based one-time codes (six digits, every 30 s), which are
+            then asked for by keyboard-interactive ("(user@host) Verification code: "), after the
+            password if there is one. Each is good for one log-in, and so are the ones just before
+            and after it. Linux only, with libpam-google-authenticator installed.
         methods: which ways to log in there are, as in sshd's `AuthenticationMethods`: "password";
             "publickey keyboard-interactive" for either; "publickey,password" for one and then
-            the other. By default "publickey", and with a password "publickey password".
+            the other. By default "publickey", and with a password "publickey password"; with
+            `totp` "publickey,keyboard-interactive", and with both "keyboard-interactive".
         kbdint: let the default `methods` ask for the password by keyboard-interactive
-            ("(user@host) Password: "), not by password ("user@host's password: ").
+            ("(user@host) Password: "), not by password ("user@host's password: "). With `totp`
+            it is keyboard-interactive anyway.
         login_shell: the path of the account's login shell here; None for its own. Linux only,
             with nss_wrapper installed.
         login_delay: seconds that the login shell takes to start, for each session, as a slow
@@ -60,9 +67,11 @@ class PrivateServer:
             becomes yes or no, a list becomes a line for each item.
 
     Raises:
-        ValueError: `methods` asks for a password that is not given, or it is not one line.
+        ValueError: `methods` asks for what is not given, or cannot ask for all that is; the
+            password is not one line; `totp` is no base32.
         SshdMissing: at the start, if OpenSSH's server is not installed.
-        WrapperMissing: at the start, if a library that an option needs is not installed.
+        WrapperMissing: at the start, if a library that an option needs is not installed, or
+            the PAM module of `totp`.
         RuntimeError: at the start, if sshd refused to; the message has its log.
     """
 
@@ -74,6 +83,7 @@ class PrivateServer:
         banner: str | None = None,
         delay: float = 0.0,
         password: str | None = None,
+        totp: str | None = None,
         methods: str | None = None,
         kbdint: bool = False,
         login_shell: str | Path | None = None,
@@ -86,6 +96,7 @@ class PrivateServer:
             banner=banner,
             delay=delay,
             password=password,
+            totp=normalize(totp) if totp is not None else None,
             methods=methods,
             kbdint=kbdint,
             login_shell=login_shell,
@@ -182,7 +193,7 @@ class PrivateServer:
 
     @property
     def logins(self) -> int:
-        """Logins that sshd has accepted."""
+        """Logins that sshd has accepted; one with a key and then a code is one."""
         return self._entered.log.count(r"^Accepted \S+ for ")
 
     @property

@@ -55,7 +55,7 @@ class Sshd:
 
     @property
     def directories(self) -> list[Path]:
-        """Where there are files of this server: one, and with a password a second."""
+        """Where there are files of this server: one, and with PAM a second."""
         return [self.files.directory, *([self._pam.services] if self._pam else [])]
 
     def prepare(self) -> None:
@@ -118,8 +118,9 @@ class Sshd:
             self._name = write_delayed(directory, self._program, delay)
 
     def _prepare_password(self) -> None:
-        if self._options.password is not None:
-            self._pam = PrivatePam(self.files.directory, self._options.password)
+        if self._options.needs_pam:
+            options = self._options
+            self._pam = PrivatePam(self.files.directory, options.password, options.totp)
             self._preload(self._pam.library)
 
     def _prepare_login(self) -> None:

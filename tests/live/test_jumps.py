@@ -235,9 +235,7 @@ async def test_masters_behind_a_jump_host_outlive_the_program(tmp_path: Path) ->
 
 async def test_jump_hosts_that_lead_in_a_circle(tmp_path: Path) -> None:
     async with servers({}, {}) as (one, other):
-        config = config_of(
-            tmp_path / "config", [one, other], {one: other.alias, other: one.alias}
-        )
+        config = config_of(tmp_path / "config", [one, other], {one: other.alias, other: one.alias})
         async with managed(config, {"a": one}) as manager:
             with pytest.raises(sshmux.ConfigError, match="circle"):
                 await use(manager, "a")

@@ -60,9 +60,7 @@ async def test_a_person_may_mistype(methods: str) -> None:
     who = f"{server.username}@127.0.0.1"
     assert [prompt.attempt for prompt in person.asked] == [1, 2]
     assert (first.kind, first.who, first.echo, first.cluster_id) == ("password", who, False, 1)
-    assert first.text == (
-        f"{who}'s password: " if methods == "password" else f"({who}) Password: "
-    )
+    assert first.text == (f"{who}'s password: " if methods == "password" else f"({who}) Password: ")
     assert first.host == f"{who}:{server.port}"
     assert first.deadline is not None
     assert 100 < first.deadline - time.time() < 121
@@ -87,7 +85,9 @@ async def test_whoever_declines_is_not_asked_again_until_somebody_wants_it() -> 
     person = Person()
     async with PrivateServer(**KBDINT) as server:
         async with managed(server, register=NO_KEY, prompter=person) as manager:
-            results = await asyncio.gather(*(use(manager) for _ in range(8)), return_exceptions=True)
+            results = await asyncio.gather(
+                *(use(manager) for _ in range(8)), return_exceptions=True
+            )
             assert {type(result) for result in results} == {sshmux.PromptDeclined}
             assert isinstance(results[0], sshmux.PermissionDenied)
             assert "it was declined" in str(results[0])
@@ -124,9 +124,7 @@ async def test_a_person_has_a_limit_of_their_own() -> None:
         return ""
 
     async with PrivateServer(**KBDINT) as server:
-        async with managed(
-            server, register=NO_KEY, prompter=absent, prompt_timeout=0.3
-        ) as manager:
+        async with managed(server, register=NO_KEY, prompter=absent, prompt_timeout=0.3) as manager:
             with pytest.raises(sshmux.PromptDeclined, match=r"nobody answered within 0\.3 s"):
                 await use(manager)
     assert len(cancelled) == 1
@@ -271,7 +269,9 @@ async def test_a_passphrase_is_stored_by_its_key_or_typed() -> None:
         encrypt(server.key_file, "two words")
         async with managed(server, prompter=person) as manager:
             assert await use(manager) == "in\n"
-            assert [(prompt.kind, prompt.who) for prompt in person.asked] == [("passphrase", "")] * 2
+            assert [(prompt.kind, prompt.who) for prompt in person.asked] == [
+                ("passphrase", "")
+            ] * 2
             assert person.asked[0].key == str(server.key_file)  # type: ignore[attr-defined]
             await manager.disconnect(1)
             manager.set_passphrase(server.key_file, "two words", keyring=False)
