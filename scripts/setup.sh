@@ -31,8 +31,12 @@ FOR_TESTS='ps:procps:procps-ng tcsh:tcsh:tcsh fish:fish:fish zsh:zsh:zsh'
 if [[ $(uname) == Darwin ]]; then
     manager=brew
 else
-    # nss_wrapper is preloaded into sshd, which works on Linux only
+    # nss_wrapper is preloaded into sshd, which works on Linux only, as does PAM of one's own
     FOR_TESTS+=' libnss_wrapper.so:libnss-wrapper:nss_wrapper'
+    FOR_TESTS+=' pam_google_authenticator.so:libpam-google-authenticator:google-authenticator'
+    FOR_TESTS+=' dropbear:dropbear-bin:dropbear' # with nss_wrapper
+    # the keyring of a Linux desktop, private to a test
+    FOR_TESTS+=' dbus-daemon:dbus:dbus-daemon gnome-keyring-daemon:gnome-keyring:gnome-keyring'
     manager=$(type -P apt-get || type -P dnf || true)
     manager=${manager##*/}
 fi
@@ -63,6 +67,10 @@ present() {
             return 0
         done >/dev/null
         return 1
+        ;;
+    pam_*)
+        compgen -G "/usr/lib*/security/$1" || compgen -G "/lib*/security/$1" ||
+            compgen -G "/usr/lib/*/security/$1" || compgen -G "/lib/*/security/$1"
         ;;
     *) type -P "$1" || [[ -x /usr/sbin/$1 || -x /usr/local/sbin/$1 || -x /opt/homebrew/sbin/$1 ]] ;;
     esac >/dev/null
