@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from .clock import now
 from .errors import ConfigError
-from .tasks import in_daemon_thread
+from .tasks import InOrder
 
 log = logging.getLogger("sshmux.credentials")
 
@@ -52,6 +52,8 @@ class Credentials:
         self._absent: dict[str, float] = {}
         self._avoid_until = 0.0
         self._warned = False
+        self._writes = InOrder()
+        self._changes: dict[str, int] = {}
         self.problem: str | None = None  # what keeps the keyring from being used, in words
 
     def __repr__(self) -> str:
@@ -79,7 +81,7 @@ class Credentials:
             self._memory[name] = password
             return False
         # Read back: the null backend takes everything and keeps nothing.
-        if self._call(lambda: _store(self._service, name, password), insist=True):
+        if self._write(name, lambda: _store(self._service, name, password)):
             self._memory.pop(name, None)
             return True
         self._memory[name] = password
@@ -90,12 +92,18 @@ class Credentials:
         """The password, or None. Blocks for at most the deadline."""
         if name in self._memory:
             return self._memory[name]
-        return self._call(lambda: _fetch(self._service, name))
+        return self._read(lambda: _fetch(self._service, name))
 
-    def delete(self, name: str) -> None:
-        """Forgets a password; one that does not exist is no error."""
+    def delete(self, name: str) -> bool:
+        """Forgets a secret; one that does not exist is no error.
+
+        Returns whether it is known to be gone: a keyring that is locked may still have it.
+        """
         self._memory.pop(name, None)
-        self._call(lambda: _remove(self._service, name), insist=True)
+        if self._write(name, lambda: _remove(self._service, name)):
+            return True
+        log.warning("the entry %r could not be removed: %s", name, self.problem)
+        return False
 
     async def lookup(self, name: str) -> str | None:
         """`get` without blocking the event loop, for a log-in.
@@ -121,9 +129,22 @@ class Credentials:
     def _avoiding(self) -> bool:
         return self._avoid_until > now()
 
-    def _call(self, function: Callable[[], T | None], *, insist: bool = False) -> T | None:
-        """`insist`: a person asked for it, so it is tried even while the keyring is avoided."""
-        if self._avoiding and not insist:
+    def _write(self, name: str, function: Callable[[], bool]) -> bool:
+        """Changes an entry, even while the keyring is avoided: a person asked for it.
+
+        In order: what hung and was given up may still be done later, and must not undo what came
+        after it. What was overtaken before it began is not done at all.
+        """
+        self._changes[name] = change = self._changes.get(name, 0) + 1
+        done = self._writes.submit(lambda: self._changes[name] == change and function())
+        try:
+            return done.result(self._deadline)
+        except Exception as error:
+            self._unavailable(error, wanted=True)
+            return False
+
+    def _read(self, function: Callable[[], T | None]) -> T | None:
+        if self._avoiding:
             return None
         try:
             return _in_thread(function).result(self._deadline)
@@ -169,18 +190,7 @@ def describe_keyring() -> str:
 
 
 def _in_thread(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-    def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-
-    in_daemon_thread(work)
-    return future
+    return InOrder().submit(function)
 
 
 # The import of keyring looks for backends, which takes 50 ms and more: in the thread, too.
@@ -204,10 +214,13 @@ def _fetch_all(service: str, names: Iterable[str]) -> dict[str, str]:
     return {name: secret for name, secret in found if secret is not None}
 
 
-def _remove(service: str, name: str) -> None:
+def _remove(service: str, name: str) -> bool:
     import keyring
     import keyring.errors
 
-    if keyring.get_password(service, name) is None:
-        return
-    keyring.delete_password(service, name)
+    try:
+        if keyring.get_password(service, name) is not None:
+            keyring.delete_password(service, name)
+    except keyring.errors.NoKeyringError:
+        pass  # then nothing was ever stored in one
+    return True

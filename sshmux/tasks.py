@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger("sshmux")
 
@@ -74,6 +78,43 @@ def settle(future: asyncio.Future[None]) -> None:
     """Says that it has happened, unless nobody waits any more."""
     if not future.done():
         future.set_result(None)
+
+
+class InOrder:
+    """Does one thing after the other, in a daemon thread that is there while there is work."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._busy = False
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[[], T]) -> concurrent.futures.Future[T]:
+        """Does it after all that was submitted before; the future has what comes of it."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        with self._lock:
+            self._waiting.append(work)
+            if not self._busy:
+                self._busy = True
+                in_daemon_thread(self._work)
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy = False
+                    return
+                work = self._waiting.popleft()
+            work()
 
 
 def in_daemon_thread(function: Callable[[], object]) -> threading.Thread:

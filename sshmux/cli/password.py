@@ -72,9 +72,13 @@ def store(host: str, from_stdin: bool, **what: Any) -> None:
 @click.argument("host", shell_complete=completion.hosts)
 @_what
 def delete(host: str, **what: Any) -> None:
-    """Forget a password. That there is none is no error."""
+    """Forget a password. That there is none is no error.
+
+    Exit status: 0; 1 when the keyring did not let it be removed.
+    """
     entry = _entry(host, what)
-    Credentials(what["service"]).delete(entry)
+    if not Credentials(what["service"]).delete(entry):
+        sys.exit(1)  # the log has said why
     click.echo(f"{entry!r} is not in the keyring (any more)")
 
 
