@@ -11,10 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from sshmux import ConnectionManager
+from sshmux import ConnectionManager, Prompt
 from sshmux.openssh.controldir import ControlDir
-from sshmux.openssh.dial import dial
-from sshmux.openssh.launch import Secret
+from sshmux.openssh.dial import Way, dial
 from sshmux.testing import PrivateServer
 
 from ..support import control_directory, masters, nap, nothing_left, sleepers, until
@@ -70,38 +69,103 @@ async def at_every_await(
     pytest.fail("it never got through")
 
 
-@pytest.mark.parametrize("password", [None, "pw"])
-async def test_dial(password: str | None) -> None:
-    methods = "password" if password else None
+async def test_dial() -> None:
     with control_directory() as path:
-        async with PrivateServer(
-            login_shell="/bin/sh", password=password, methods=methods
-        ) as server:
-            config = server.connection_config(key_file=None if password else server.key_file)
-            who = frozenset({f"{server.username}@{server.host}"})
+        async with PrivateServer(login_shell="/bin/sh") as server:
+            config = server.connection_config()
             directory = ControlDir(path)
 
             async def scenario() -> None:
-                secret = Secret(password, who) if password else None
-                master = await dial(
-                    config, directory, cluster="c", slot="1", lifetime=5, secret=secret
-                )
+                master = await dial(config, directory, Way(lifetime=5), cluster="c", slot="1")
                 await asyncio.shield(master.stop())
-
-            async def check(when: int) -> None:
-                assert masters(path) == [], f"cancelled at await {when}"
-                assert list(directory.entries()) == [], f"cancelled at await {when}"
-                helpers = psutil.Process().children(recursive=True)
-                assert [child for child in helpers if "askpass" in str(child.cmdline())] == []
 
             # The last await is the shielded stop: a cancelled caller does not undo the ending.
             async def settled(when: int) -> None:
                 await until(lambda: not masters(path))
                 await until(lambda: not list(directory.entries()))
-                await check(when)
+                assert masters(path) == [], f"cancelled at await {when}"
 
             async with nothing_left():
                 await at_every_await(scenario, settled, least=2)
+
+
+def _clients() -> list[psutil.Process]:
+    """Our ssh processes, helpers included; the sshd is our child, too."""
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.name() == "ssh" or child.name().startswith("python")
+    ]
+
+
+@pytest.mark.parametrize("how", ["stored", "person"])
+@pytest.mark.parametrize("methods", ["password", "keyboard-interactive"])
+async def test_a_log_in_with_answers(how: str, methods: str) -> None:
+    async def person(prompt: Prompt) -> str:
+        await asyncio.sleep(0)
+        return "pw"
+
+    with control_directory() as path:
+        async with (
+            PrivateServer(login_shell="/bin/sh", password="pw", methods=methods) as server,
+            nothing_left(),
+            ConnectionManager(
+                control_dir=path, prompter=person if how == "person" else None
+            ) as manager,
+        ):
+            server.register(manager, 1, key_file=None)
+            if how == "stored":
+                manager.set_password(1, "pw", keyring=False)
+
+            async def scenario() -> None:
+                # Not through connect(), which dials in a task of its own.
+                link = await manager._pool(1).dialler.dial("1")
+                await link.close()
+
+            async def check(when: int) -> None:
+                await manager.disconnect(1)
+                await until(lambda: not masters(path))  # the last await is a shielded close()
+                await until(lambda: not list(ControlDir(path).entries()))
+                # `ssh -G` goes on for whoever asks next; then no child is left.
+                await until(lambda: not _clients())
+
+            await at_every_await(scenario, check, least=4)
+
+
+async def test_a_log_in_through_a_jump_host(tmp_path: Path) -> None:
+    async def person(prompt: Prompt) -> str:
+        await asyncio.sleep(0)
+        return "pw"
+
+    with control_directory() as path:
+        async with (
+            PrivateServer(
+                login_shell="/bin/sh", password="pw", methods="publickey,keyboard-interactive"
+            ) as jump,
+            PrivateServer(login_shell="/bin/sh") as server,
+            nothing_left(),
+            ConnectionManager(control_dir=path, prompter=person, pool_size=1) as manager,
+        ):
+            config = tmp_path / "config"
+            config.write_text(
+                f"Host {server.alias}\n    ProxyJump {jump.alias}\nHost *\n"
+                f"Include {jump.config_file}\nInclude {server.config_file}\n"
+            )
+            manager.register_cluster(1, server.alias, config_file=config)
+
+            async def scenario() -> None:
+                # Not through connect(), which dials in a task of its own.
+                link = await manager._pool(1).dialler.dial("1")
+                await link.close()
+
+            async def check(when: int) -> None:
+                # A link that is being closed holds the jump host until it is.
+                async with asyncio.timeout(10):
+                    while masters(path) or list(ControlDir(path).entries()):
+                        await manager.disconnect(1)
+                        await asyncio.sleep(0.02)
+
+            await at_every_await(scenario, check, least=6)
 
 
 async def test_borrow_run_and_return() -> None:
