@@ -206,10 +206,12 @@ def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
     def in_child() -> None:
-        # SIGHUP stays ignored: the master must survive the end of this terminal.
+        # If this helper is killed, ssh gets a SIGHUP. Without it, it would read the end of the
+        # terminal as an empty answer, and try that.
         os.setpgid(0, 0)
         os.tcsetpgrp(slave, os.getpid())
-        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        for number in (signal.SIGHUP, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_DFL)
 
     # One thread so far: preexec_fn is safe here.
     process = subprocess.Popen(

@@ -1,0 +1,121 @@
+"""A program that dies in the middle of a log-in, or with a jump host's master."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sshmux.testing import PrivateServer
+
+from ..support import control_directory, masters, processes, until
+
+PROGRAM = textwrap.dedent(
+    """
+    import asyncio, sys
+    from sshmux import ConnectionManager
+
+    alias, config, answer = sys.argv[1:]
+
+    async def person(prompt):
+        print("asked", flush=True)
+        if not answer:
+            await asyncio.sleep(3600)
+        return answer
+
+    async def main():
+        manager = ConnectionManager(grace=1, prompter=person)
+        await manager.start()
+        manager.register_cluster("c", alias, config_file=config)
+        async with manager.get_connection("c") as connection:
+            print((await connection.run("echo in")).stdout, flush=True)
+            await asyncio.sleep(3600)
+
+    asyncio.run(main())
+    """
+)
+TYPED = {"password": "pw", "methods": "publickey,keyboard-interactive"}
+
+
+def start(alias: str, config: Path, directory: Path, answer: str = "") -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, alias, str(config), answer],
+        env={**os.environ, "SSHMUX_DIR": str(directory)},
+        stdout=subprocess.PIPE,
+    )
+
+
+def heard(program: subprocess.Popen[bytes], words: bytes) -> None:
+    assert program.stdout is not None
+    for line in program.stdout:
+        if words in line:
+            return
+    pytest.fail(f"it never said {words!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+async def test_killed_while_a_person_is_asked(number: int) -> None:
+    with control_directory() as directory:
+        async with PrivateServer(login_shell="/bin/sh", **TYPED) as server:
+            program = start(server.alias, server.config_file, directory)
+            heard(program, b"asked")
+            assert len(processes(str(directory))) >= 1
+            program.send_signal(number)
+            program.wait()
+            assert program.stdout is not None
+            program.stdout.close()
+            await until(lambda: not processes(str(directory)) and not os.listdir(directory))
+            await server.wait_for_log("Connection (closed|reset) by")
+            assert server.failed_logins == 0
+
+
+async def test_killed_with_a_jump_host_everything_leaves(tmp_path: Path) -> None:
+    with control_directory() as directory:
+        async with (
+            PrivateServer(login_shell="/bin/sh", **TYPED) as jump,
+            PrivateServer(login_shell="/bin/sh") as server,
+        ):
+            config = tmp_path / "config"
+            config.write_text(
+                f"Host {server.alias}\n    ProxyJump {jump.alias}\nHost *\n"
+                f"Include {jump.config_file}\nInclude {server.config_file}\n"
+            )
+            program = start(server.alias, config, directory, "pw")
+            heard(program, b"in")
+            assert len(masters(directory)) == 2
+            program.kill()
+            program.wait()
+            assert program.stdout is not None
+            program.stdout.close()
+            await until(lambda: not processes(str(directory)) and not os.listdir(directory))
+            assert (jump.logins, server.logins) == (1, 1)
+
+
+async def test_a_killed_helper_is_a_failed_log_in() -> None:
+    """The askpass dies under ssh, which must not go on with empty answers."""
+    import psutil
+
+    import sshmux
+
+    async def person(prompt: sshmux.Prompt) -> str:
+        for child in psutil.Process().children(recursive=True):
+            if "askpass" in " ".join(child.cmdline()):
+                child.kill()
+        return "pw"
+
+    with control_directory() as directory:
+        async with (
+            PrivateServer(login_shell="/bin/sh", **TYPED) as server,
+            sshmux.ConnectionManager(control_dir=directory, prompter=person) as manager,
+        ):
+            server.register(manager, 1)
+            with pytest.raises(sshmux.DisconnectError):
+                async with manager.get_connection(1):
+                    pass
+            assert masters(directory) == []
+            assert (server.connections, server.failed_logins) == (1, 0)
