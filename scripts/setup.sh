@@ -37,6 +37,7 @@ else
     FOR_TESTS+=' dropbear:dropbear-bin:dropbear' # with nss_wrapper
     # the keyring of a Linux desktop, private to a test
     FOR_TESTS+=' dbus-daemon:dbus:dbus-daemon gnome-keyring-daemon:gnome-keyring:gnome-keyring'
+    FOR_TESTS+=' softhsm2-util:softhsm2:softhsm' # a smart card in software
     manager=$(type -P apt-get || type -P dnf || true)
     manager=${manager##*/}
 fi

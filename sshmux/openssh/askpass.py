@@ -132,17 +132,19 @@ class Dialogue:
             self._refuse("endless output on the terminal")
         elif self._asking and piece.strip():
             self._refuse("the terminal changed while it was asked")
-        elif self._text.endswith("\n"):
-            self._notice()
-        elif self._text.strip() and (prompt := self._prompt()).complete:
+        self._take_notices()
+        if not self._over and self._text.strip() and (prompt := self._prompt()).complete:
             self._ask(prompt)
 
-    def _notice(self) -> None:
+    def _take_notices(self) -> None:
         """Whole lines are no question, but one kind of them wants something of a person."""
-        prompt = self._prompt()
-        if not prompt.wants_answer:
+        while "\n" in self._text:
+            line, _, rest = self._text.lstrip("\r\n").partition("\n")
+            prompt = classify(f"{line}\n", named=self._named)
+            if prompt.wants_answer:
+                return
             self._manager.tell(notice=prompt.text)
-            self._text = ""
+            self._text = rest
 
     def _ask(self, prompt: Prompt) -> None:
         if prompt.hidden:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..secret import Secret
@@ -25,6 +26,7 @@ _HELPER = (
     "import json,sys; task=json.loads(sys.stdin.readline()); sys.path[:]=task.pop('path'); "
     "from sshmux.openssh import askpass; askpass.main(task)"
 )
+_NOTIFY = Path(__file__).with_name("notify.sh")
 _LEAVE = 1.0  # seconds for the helper to go when it is not wanted any more
 _MAX_LINE = 1024 * 1024  # of the helper's; it says less, whatever ssh is made to say
 
@@ -173,6 +175,16 @@ def _nothing(_: dict[str, Any]) -> None:
     """Before anybody listens."""
 
 
+def _announcing(env: dict[str, str]) -> dict[str, str]:
+    """The environment in which ssh announces, by `notify.sh`, that a FIDO key is to be touched.
+
+    It does so only if there seems to be a display (readpass.c: notify_start).
+    """
+    if not os.access(_NOTIFY, os.X_OK):
+        return env
+    return {**env, "SSH_ASKPASS": str(_NOTIFY), "DISPLAY": env.get("DISPLAY") or "none"}
+
+
 def launch_dialogue(
     argv: list[str], env: dict[str, str], answerer: Answerer, listener: Listener | None = None
 ) -> Launch:
@@ -197,7 +209,7 @@ def launch_dialogue(
             stdin=task_end,
             stdout=said.end,
             stderr=stderr_end,
-            env=env,
+            env=_announcing(env),
         )
         # The pipe stays open after the task: its end is the helper's signal to give up.
         Writer(os.dup(writing), json.dumps(task).encode() + b"\n")

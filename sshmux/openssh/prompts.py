@@ -98,7 +98,7 @@ class SecurityKeyPinPrompt(Prompt):
     """The PIN of a FIDO key: `Enter PIN for ED25519-SK key PATH: `."""
 
     kind = "fido-pin"
-    pattern = re.compile(r"Enter PIN for [A-Z0-9-]*-SK key [^\n]*: \Z")
+    pattern = re.compile(r"Enter PIN for [A-Z0-9]+-SK(?:-CERT)? key [^\n]*: \Z")
 
 
 class TokenPinPrompt(Prompt):
