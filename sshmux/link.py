@@ -19,7 +19,7 @@ from .ending import Ender
 from .errors import ConnectionLost, ConnectionReleased, Error, SessionRefused, again
 from .execution import Execution, Request, Scope
 from .openssh import remote
-from .openssh.diagnostics import session_failure
+from .openssh.diagnostics import expired, session_failure
 from .openssh.engines import ssh as engine
 from .openssh.master import Master
 from .openssh.remote import Preamble, Shell
@@ -263,6 +263,11 @@ class Link:
         assert status is not None  # noqa: S101 - it is over
         if execution.aborted is not None:
             raise again(execution.aborted)
+        if status == 1 and execution.preamble.pid is None:
+            text = execution.early_stderr.decode("utf-8", "replace")
+            if session_failure(text) == "expired":
+                self._break("the password has expired")
+                raise expired(self.config)
         if 0 <= status != 255:
             if not self.master.standing:
                 # The status comes ahead of the last output, which went down with the master.

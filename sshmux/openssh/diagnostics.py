@@ -171,6 +171,14 @@ def declined(config: ConnectionConfig, prompt: Prompt, why: str, stderr: str) ->
     return _with_words(errors.PromptDeclined(f"{asked}: {advice}"), stderr)
 
 
+def expired(config: ConnectionConfig) -> errors.PermissionDenied:
+    """The error for commands of an account whose password has expired."""
+    return errors.PermissionDenied(
+        f"{config.address} let us in, but runs nothing: the password has expired. "
+        f"Log in by hand and change it: {_login(config)}"
+    )
+
+
 def through(error: errors.ServerHungUp) -> errors.ServerHungUp:
     """The same, for a host behind a jump host, whose own words ssh throws away (sshconnect.c)."""
     hint = (
@@ -255,11 +263,14 @@ def may_be_clients_own(text: bytes) -> bool:
 
 
 def session_failure(stderr: str) -> str | None:
-    """Why `ssh -S` got no session: "refused" by the server, "unreachable" socket, or None.
+    """Why there was no session: "refused" by the server, "unreachable" socket, "expired", or None.
 
-    Only for a client that exited with 255 and whose command never announced itself: the same
-    words could otherwise be the command's own. (mux.c: mux_client_request_session)
+    Expired is the password, and sshd runs its own complaint instead of the command (session.c).
+    Only for a command that never announced itself: the same words could otherwise be the
+    command's own. (mux.c: mux_client_request_session)
     """
+    if re.search(r"^Password change required but no TTY available", stderr, re.MULTILINE):
+        return "expired"
     if re.search(r"[Ss]ession open refused by peer|Master refused session request", stderr):
         return "refused"
     if re.search(

@@ -18,7 +18,10 @@ from typing import ClassVar
 # cannot forge. Before, a server could ask exactly as ssh itself, or another host, does.
 NAMES_WHO_ASKS = (8, 5)
 
-_WHO = r"\((?P<who>[^()\s]+@[^()\s]+)\) "
+# Bounded, all of them: a stranger's text must not make a pattern run for long.
+_USER_AT_HOST = r"[^()\s]{1,255}@[^()\s]{1,255}"
+_WHO = rf"\((?P<who>{_USER_AT_HOST})\) "
+_LINE = r"[^\n]{0,200}"  # of a question
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,18 @@ class PasswordPrompt(Prompt):
     """The `password` method: `user@host's password: `."""
 
     kind = "password"
-    pattern = re.compile(r"(?P<who>\S+@\S+)'s password: \Z")
+    pattern = re.compile(rf"(?P<who>{_USER_AT_HOST})'s password: \Z")
 
 
 class InteractivePasswordPrompt(Prompt):
-    """Keyboard-interactive, asking what PAM asks for a password: `(user@host) Password: `."""
+    """Keyboard-interactive, asking what PAM asks for a password: `(user@host) Password: `.
+
+    Lines before it are what PAM had to say (a message of the day, a warning): sshd puts them
+    before the next question (auth-pam.c). The host that says all of it is the one named.
+    """
 
     kind = "password"
-    pattern = re.compile(rf"{_WHO}(?i:password): ?\Z")
+    pattern = re.compile(rf"{_WHO}(?:.*\n)?(?i:password): ?\Z", re.DOTALL)
 
 
 class NewPasswordPrompt(Prompt):
@@ -74,10 +81,10 @@ class NewPasswordPrompt(Prompt):
 
     kind = "new-password"
     pattern = re.compile(
-        r"(?:(?P<who>\S+@\S+)'s old password: "
-        r"|(?:Enter|Retype) \S+@\S+'s new password: "
-        rf"|{_WHO.replace('who', 'asker')}(?i:[^\n]*\b(?:old|current|new|retype|re-enter)\b"
-        r"[^\n]*password[^\n]*): ?)\Z"
+        rf"(?:(?P<who>{_USER_AT_HOST})'s old password: "
+        rf"|(?:Enter|Retype) {_USER_AT_HOST}'s new password: "
+        rf"|{_WHO.replace('who', 'asker')}(?s:.*\n)?"
+        rf"(?i:{_LINE}\b(?:old|current|new|retype|re-enter)\b{_LINE}password{_LINE}): ?)\Z"
     )
 
 
@@ -150,12 +157,13 @@ class MenuPrompt(Prompt):
 
     kind = "menu"
     hidden = False
-    pattern = re.compile(rf"{_WHO}(?:.*\n)?[^\n]*\(\d+-\d+\) ?: ?\Z", re.DOTALL)
+    pattern = re.compile(rf"{_WHO}(?:.*\n)?{_LINE}\(\d{{1,3}}-\d{{1,3}}\) ?: ?\Z", re.DOTALL)
 
     @property
     def options(self) -> dict[str, str]:
         """What can be chosen: "1" → "Duo Push to XXX-XXX-1234"."""
-        return dict(re.findall(r"^\s*(\d+)\. +(\S.*?)\s*$", self.text, re.MULTILINE))
+        found = re.findall(r"^ {0,20}(\d{1,3})\. {1,8}(\S[^\n]*)$", self.text, re.MULTILINE)
+        return {number: words.rstrip() for number, words in found}
 
 
 class OneTimePrompt(Prompt):
@@ -164,7 +172,8 @@ class OneTimePrompt(Prompt):
     kind = "one-time"
     hidden = False  # it is of no use a second time
     pattern = re.compile(
-        rf"{_WHO}[^\n]*(?i:\bcode\b|passcode|one[- ]time|\botp\b|token|authenticator)[^\n]*: ?\Z"
+        rf"{_WHO}(?s:.*\n)?"
+        rf"{_LINE}(?i:\bcode\b|passcode|one[- ]time|\botp\b|token|authenticator){_LINE}: ?\Z"
     )
 
 
@@ -219,7 +228,7 @@ def classify(text: str, *, echo: bool = False, named: bool = True) -> Prompt:
         named: this ssh says who asks (`NAMES_WHO_ASKS`). If not, a question that is none of
             ssh's own counts as one of the only server there is; there must be no jump host.
     """
-    whole = re.sub(r"\r+\n", "\n", text).lstrip("\r\n")
+    whole = re.sub(r"\r{1,8}\n", "\n", text).lstrip("\r\n")
     if not _CONTROL.search(whole):
         for kind in KINDS:
             found = kind.pattern.fullmatch(whole)
