@@ -167,12 +167,12 @@ class MenuPrompt(Prompt):
 
 
 class OneTimePrompt(Prompt):
-    """A one-time code: `(user@host) Verification code: `."""
+    """A one-time code: `(user@host) Verification code: `. Not a PIN: that is no code."""
 
     kind = "one-time"
     hidden = False  # it is of no use a second time
     pattern = re.compile(
-        rf"{_WHO}(?s:.*\n)?"
+        rf"{_WHO}(?s:.*\n)?(?!{_LINE}\b(?i:pin)\b)"
         rf"{_LINE}(?i:\bcode\b|passcode|one[- ]time|\botp\b|token|authenticator){_LINE}: ?\Z"
     )
 
