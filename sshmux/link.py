@@ -215,8 +215,12 @@ class Link:
         options = await self._session_options()
         self.gate.check()  # it may have been closed meanwhile, or given back
         scope.check()
-        if self.broken is not None or not self.master.alive:
-            raise self._lost(self.broken or "the master is gone", False)
+        if self.broken is None and not self.master.usable:
+            # Seen here, it is certain that nothing was started: the client itself may die silently
+            # (its ProxyCommand=false can be gone before it has written a word).
+            self._break(self._gone())
+        if self.broken is not None:
+            raise self._lost(self.broken, False)
         preamble = Preamble(self._knowledge.shell)
         execution = Execution(request, preamble, partial(self._open, **options))
         self.executions.add(execution)
@@ -281,7 +285,7 @@ class Link:
                 await self._ender.start(execution.preamble.pid)
             raise self._lost(f"its ssh client was killed by signal {-status}", started or None)
         if not self.master.usable or not await self.master.ping(_PING_DEADLINE):
-            gone = "its control socket is gone" if self.master.alive else "the link went down"
+            gone = self._gone()
             self._break(gone)
             text = execution.early_stderr.decode("utf-8", "replace")
             unreached = not started and session_failure(text) == "unreachable"
@@ -298,6 +302,9 @@ class Link:
         error = ConnectionLost(f"Connection to {self.config.address} lost: {why}. {what}.")
         error.started = started
         return error
+
+    def _gone(self) -> str:
+        return "its control socket is gone" if self.master.alive else "the link went down"
 
     def _break(self, why: str) -> None:
         if self.broken is None:

@@ -252,6 +252,7 @@ _CLIENT_WORDS = (
     b"Control socket ",
     b"ControlSocket ",
     b"Connection closed by UNKNOWN port",
+    b"banner exchange: Connection to UNKNOWN port",
     b"kex_exchange_identification",
     b"ssh_exchange_identification",
 )
@@ -275,6 +276,7 @@ def session_failure(stderr: str) -> str | None:
         return "refused"
     if re.search(
         r"^(Control socket connect|mux_client_|muxclient|Connection closed by UNKNOWN port"
+        r"|banner exchange: Connection to UNKNOWN port"
         r"|kex_exchange_identification|ssh_exchange_identification|read from master failed)",
         stderr,
         re.MULTILINE,

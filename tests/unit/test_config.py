@@ -137,7 +137,7 @@ def test_max_sessions_that_makes_no_sense_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["no", "off", "", "YES", None, 2, 1, 0])
 def test_strict_host_key_checking_that_ssh_does_not_know_is_refused(value: Any) -> None:
-    assert "use True, False, 'yes', 'ask' or 'accept-new'" in refused(
+    assert "use True, False, 'yes', 'ask', 'accept-new' or 'config'" in refused(
         "hpc", strict_host_key_checking=value
     )
 
@@ -245,7 +245,7 @@ def test_check_files_refuses_what_cannot_be_read(tmp_path: Path) -> None:
 
 RESERVED = {
     "ControlMaster": "sshmux starts every master itself",
-    "ControlPath": "SSHMUX_DIR",
+    "ControlPath": "control_path=",
     "ControlPersist": "persist=",
     "RemoteCommand": "run()",
     "RequestTTY": "no terminal",
@@ -258,8 +258,8 @@ RESERVED = {
     "RemoteForward": "every pooled master",
     "DynamicForward": "every pooled master",
     "Tunnel": "every pooled master",
-    "BatchMode": "password",
-    "NumberOfPasswordPrompts": "one prompt",
+    "BatchMode": "anybody to answer",
+    "NumberOfPasswordPrompts": "stored password once",
     "ServerAliveInterval": "keepalive_interval=",
     "UserKnownHostsFile": "known_hosts_file=",
     "StrictHostKeyChecking": "strict_host_key_checking=",

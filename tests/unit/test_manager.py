@@ -42,7 +42,7 @@ def test_repr_tells_the_state(manager: ConnectionManager, short_dir: Path) -> No
         ({"engine": "paramiko"}, "'ssh'"),
         ({"max_age": -1}, "max_age"),
         ({"poolsize": 5}, "no parameter 'poolsize'"),
-        ({"prompter": print}, "prompter="),
+        ({"prompter": "print"}, "prompter="),
         ({"acquire_timeout": "5"}, "acquire_timeout"),
     ],
 )

@@ -79,9 +79,9 @@ def test_master() -> None:
         *["-o", "ControlPersist=20"],
         *["-o", "BatchMode=yes"],
         *["-o", "NumberOfPasswordPrompts=1"],
+        *["-o", "StrictHostKeyChecking=yes"],
         *["-o", "ServerAliveInterval=60"],
         *["-o", "ServerAliveCountMax=3"],
-        *["-o", "StrictHostKeyChecking=yes"],
         *["--", "hpc"],
     ]
 
@@ -109,7 +109,6 @@ def test_resolve_says_everything_of_where_and_as_whom() -> None:
         *["-o", 'IdentityFile="/keys/id"', "-o", "IdentitiesOnly=yes"],
         *["-o", "IdentityAgent=none"],
         *["-o", 'UserKnownHostsFile="/keys/known"'],
-        *["-o", "StrictHostKeyChecking=accept-new"],
         *["-o", "ProxyJump=bastion", "-o", "Compression=yes"],
         *["-o", "IdentityFile=/a", "-o", "IdentityFile=/b"],
         *["--", "hpc"],
@@ -123,11 +122,33 @@ def test_master_and_resolve_mean_the_same_target() -> None:
 
 @pytest.mark.parametrize(
     ("strict", "said"),
-    [(True, "yes"), (False, "no"), ("yes", "yes"), ("ask", "ask"), ("accept-new", "accept-new")],
+    [
+        (True, ["yes"]),
+        (False, ["no"]),
+        ("yes", ["yes"]),
+        ("ask", ["ask"]),
+        ("accept-new", ["accept-new"]),
+        ("config", []),
+    ],
 )
-def test_strictness(strict: bool, said: str) -> None:
+def test_strictness(strict: bool, said: list[str]) -> None:
     config = ConnectionConfig("hpc", strict_host_key_checking=strict)
-    assert f"StrictHostKeyChecking={said}" in options(argv.resolve(config))
+    line = options(argv.master(config, "/d/s", persist=1, version=NEW))
+    assert [word for word in line if "Strict" in word] == [
+        f"StrictHostKeyChecking={value}" for value in said
+    ]
+    # `ssh -G` is asked what the person's own config says of it.
+    assert not any("Strict" in word for word in argv.resolve(config))
+
+
+def test_a_person_who_may_confirm_a_key_is_asked_ahead_of_the_config() -> None:
+    line = options(
+        argv.master(ConnectionConfig("hpc"), "/d/s", persist=1, version=NEW, confirm=True)
+    )
+    assert [word for word in line if "Strict" in word] == [
+        "StrictHostKeyChecking=ask",
+        "StrictHostKeyChecking=yes",
+    ]
 
 
 def test_agent_forwarding_is_left_to_ssh_config_unless_given() -> None:
@@ -150,9 +171,24 @@ def test_a_short_keepalive_is_never_rounded_to_none(interval: float, said: str) 
 
 def test_somebody_who_answers_prompts_switches_batch_mode_off() -> None:
     config = ConnectionConfig("hpc")
-    line = argv.master(config, "/d/s", persist=1, version=NEW, interactive=True)
-    assert "BatchMode=no" in options(line)
-    assert "NumberOfPasswordPrompts=1" in options(line)
+    for answers, batch, tries in (("none", "yes", 1), ("stored", "no", 1), ("person", "no", 3)):
+        line = argv.master(config, "/d/s", persist=1, version=NEW, answers=answers)  # type: ignore[arg-type]
+        assert f"BatchMode={batch}" in options(line)
+        assert f"NumberOfPasswordPrompts={tries}" in options(line)
+
+
+def test_through_a_jump_hosts_master() -> None:
+    line = options(
+        argv.master(FULL, "/d/s", persist=1, version=NEW, via="/odd 'dir/100%/jump!.sock")
+    )
+    (command,) = (word for word in line if word.startswith("ProxyCommand="))
+    assert command == (
+        "ProxyCommand=ssh -F none -S "
+        "'/odd '\\''dir/100%%%%/jump'\\!'.sock' "  # doubled for either ssh
+        "-o 'ControlMaster=no' -o 'ProxyCommand=false' -W '[%h]:%p' x"
+    )
+    assert line.index(command) < line.index("ProxyJump=bastion")  # the first one counts
+    assert "ProxyUseFdpass=no" in line
 
 
 @pytest.mark.parametrize(("version", "there"), [((8, 6), False), ((8, 7), True), ((10, 0), True)])

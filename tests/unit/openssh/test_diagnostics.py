@@ -20,7 +20,16 @@ from hypothesis import strategies as st
 
 from sshmux import errors
 from sshmux.config import ConnectionConfig
-from sshmux.openssh.diagnostics import diagnose, session_failure, timed_out
+from sshmux.openssh import prompts
+from sshmux.openssh.diagnostics import (
+    declined,
+    diagnose,
+    expired,
+    log_in_by_hand,
+    session_failure,
+    through,
+    timed_out,
+)
 
 HPC = ConnectionConfig("ada@hpc.example.org")
 FULL = ConnectionConfig(
@@ -521,11 +530,77 @@ def test_what_nobody_knows_is_quoted_and_can_be_looked_into() -> None:
     assert "ssh exited with 254" in str(diagnose(HPC, 254, ""))
 
 
-def test_a_prompt_that_nobody_could_answer() -> None:
-    error = diagnose(HPC, 255, "", asked="(ada@hpc) Code\x1b[2J: ")
+@pytest.mark.parametrize(
+    ("prompt", "advice"),
+    [
+        (prompts.PasswordPrompt("ada@hpc's password: "), "set_password()"),
+        (
+            prompts.NewPasswordPrompt("(ada@hpc) New password: "),
+            f"expired: log in by hand and change it: {LOGIN}",
+        ),
+        (prompts.PassphrasePrompt("Enter passphrase for key '/k': "), "set_passphrase()"),
+        (prompts.OneTimePrompt("(ada@hpc) Code\x1b[2J: "), "sshmux login"),
+        (prompts.MenuPrompt("(ada@hpc) Option (1-3): "), "prompter="),
+        (prompts.InteractivePrompt("(ada@hpc) Shoe size? "), "prompter="),
+        (prompts.SecurityKeyPinPrompt("Enter PIN for ED25519-SK key /k: "), "prompter="),
+        (prompts.TokenPinPrompt("Enter PIN for 'card': "), "ssh-add -s"),
+        (prompts.UnknownPrompt("what?"), "does not know that question"),
+    ],
+)
+def test_a_prompt_that_nobody_answered(prompt: prompts.Prompt, advice: str) -> None:
+    error = declined(HPC, prompt, "nobody here can answer", "")
+    assert type(error) is errors.PromptDeclined
+    assert error.final
+    assert f"asked {prompts.sanitise(prompt.text)!r}, and nobody here can answer" in str(error)
+    assert advice in str(error)
+    assert "\x1b" not in str(error)
+
+
+def test_a_host_key_that_nobody_confirmed() -> None:
+    text = "The authenticity of host 'x' can't be established.\nAre you sure …? "
+    error = declined(HPC, prompts.HostKeyPrompt(text), "it was declined", "")
+    assert type(error) is errors.HostKeyUnknown
+    assert "Compare the fingerprint" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ({"stored"}, "The stored password was refused"),
+        ({"stored", "code"}, "The one-time code was refused"),
+        ({"stored", "person"}, "What was typed was refused"),
+        (set(), "It is not tried again until you ask for it"),
+    ],
+)
+def test_what_was_refused(sources: set[str], words: str) -> None:
+    stderr = "ada@hpc: Permission denied (password,keyboard-interactive).\r\n"
+    error = diagnose(HPC, 255, stderr, given=sources)
     assert type(error) is errors.PermissionDenied
-    assert "asked '(ada@hpc) Code[2J:'" in str(error)
-    assert "set_password()" in str(error)
+    assert words in str(error)
+
+
+def test_a_server_that_wants_a_code_and_nobody_was_asked() -> None:
+    error = diagnose(HPC, 255, "ada@hpc: Permission denied (keyboard-interactive).")
+    assert "sshmux login" in str(error)
+
+
+def test_what_to_type_when_nobody_has_logged_in() -> None:
+    assert "sshmux login ada@hpc.example.org" in log_in_by_hand(HPC, None)
+    assert f"{LOGIN} -fNM -S '/run/my own'" in log_in_by_hand(HPC, Path("/run/my own"))
+
+
+def test_behind_a_jump_host() -> None:
+    error = errors.ServerHungUp("Connection closed")
+    error.stderr = "its words"
+    told = through(error)
+    assert "AllowTcpForwarding" in str(told)
+    assert (told.stderr, told.transient) == ("its words", True)
+
+
+def test_an_expired_password() -> None:
+    said = "WARNING: Your password has expired.\nPassword change required but no TTY available.\n"
+    assert session_failure(said) == "expired"
+    assert LOGIN in str(expired(HPC))
 
 
 def test_our_own_deadline() -> None:
