@@ -80,7 +80,7 @@ class Dialogue:
 
         self._named = named
         self._manager = manager
-        self._terminal, self._process = _launch(argv)
+        self._terminal, self._process, self._exited = _launch(argv)
         self._spawn = pexpect.fdpexpect.fdspawn(
             self._terminal, encoding="utf-8", codec_errors="replace"
         )
@@ -94,7 +94,10 @@ class Dialogue:
     def run(self) -> int:
         """Passes questions and answers on until ssh has exited; returns its exit status."""
         while True:
-            ready, _, _ = select.select([self._terminal, 0], [], [], self._patience())
+            sources = [self._terminal, self._exited, 0]
+            ready, _, _ = select.select(sources, [], [], self._patience())
+            if self._exited in ready:
+                return self._process.wait()
             if 0 in ready:
                 self._listen()
             if self._terminal in ready:
@@ -196,8 +199,10 @@ class Dialogue:
             os.killpg(self._process.pid, number)
 
 
-def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
+def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes], int]:
     """Ssh with the pty as controlling terminal and nothing else on it. stderr is our own.
+
+    Returns our end of the terminal, the process, and a pipe that ends when ssh has exited.
 
     The session on that terminal is led by this process, and ssh is the foreground group in it:
     so ssh's exit sends nobody a SIGHUP. Ours would: see `_close_after`.
@@ -221,22 +226,23 @@ def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes]]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None,
-        pass_fds=(slave,),
         preexec_fn=in_child,
     )
-    # ssh closes what it inherits and opens /dev/tty anew for each prompt, so this is what keeps
-    # the terminal open between prompts; closing it is how the dialogue sees the end.
-    threading.Thread(target=_close_after, args=(process, slave), daemon=True).start()
-    return terminal, process
+    # ssh opens /dev/tty anew for each prompt: our slave keeps the terminal open in between.
+    exited, exiting = os.pipe()
+    threading.Thread(target=_close_after, args=(process, slave, exiting), daemon=True).start()
+    return terminal, process, exited
 
 
-def _close_after(process: subprocess.Popen[bytes], slave: int) -> None:
+def _close_after(process: subprocess.Popen[bytes], slave: int, exiting: int) -> None:
+    """The terminal's own end says nothing: a ProxyCommand that lives on may have it open."""
     process.wait()
     # The terminal's end sends a SIGHUP to its foreground group. A ProxyCommand is in there, and
     # if it is an `ssh -S`, it obeys, ignored or not (mux.c: muxclient): so the group is ours now.
     with contextlib.suppress(OSError):
         os.tcsetpgrp(slave, os.getpgrp())
     os.close(slave)
+    os.close(exiting)
 
 
 def _harden() -> None:

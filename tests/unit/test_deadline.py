@@ -1,0 +1,75 @@
+"""A deadline that stands still while a person is asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sshmux.deadline import Deadline
+
+
+async def test_it_ends_what_takes_too_long() -> None:
+    with pytest.raises(TimeoutError):
+        async with Deadline(0.02).enforced():
+            await asyncio.sleep(10)
+
+
+async def test_it_stands_still() -> None:
+    deadline = Deadline(0.1)
+    async with deadline.enforced():
+        with deadline.stopped():
+            await asyncio.sleep(0.3)
+            left = deadline.left
+            await asyncio.sleep(0.05)
+            assert deadline.left == left
+    assert 0 < deadline.left <= 0.1
+
+
+async def test_stops_may_overlap() -> None:
+    deadline = Deadline(0.1)
+
+    async def stop(seconds: float) -> None:
+        with deadline.stopped():
+            await asyncio.sleep(seconds)
+
+    async with deadline.enforced():
+        await asyncio.gather(stop(0.2), stop(0.3), stop(0.1))
+    assert deadline.left > 0
+
+
+async def test_it_goes_on_afterwards() -> None:
+    deadline = Deadline(0.05)
+
+    async def work() -> None:
+        async with deadline.enforced():
+            with deadline.stopped():
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(10)
+
+    with pytest.raises(TimeoutError):
+        await work()
+
+
+async def test_it_may_be_stopped_before_it_is_enforced_and_used_again() -> None:
+    deadline = Deadline(0.2)
+    with deadline.stopped():
+        await asyncio.sleep(0.3)
+    for _ in range(2):
+        async with deadline.enforced():
+            await asyncio.sleep(0.01)
+    with pytest.raises(TimeoutError):
+        async with deadline.enforced():
+            await asyncio.sleep(10)
+
+
+async def test_a_cancellation_is_one() -> None:
+    async def work() -> None:
+        async with Deadline(10).enforced():
+            await asyncio.sleep(10)
+
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,127 @@
+"""Asking on a terminal: a real pty, with the test as the person."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import termios
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from sshmux.openssh.prompts import Prompt, TouchPrompt, classify
+from sshmux.terminal import TerminalPrompter
+
+PASSWORD = classify("ada@hpc's password: ")
+MENU = classify("(ada@hpc) Passcode or option (1-3): ", echo=True)
+HOST_KEY = classify("Are you sure you want to continue connecting (yes/no)? ", echo=True)
+
+
+@dataclass
+class Desk:
+    """The person's side of a terminal."""
+
+    person: int
+    path: str
+    keep: int
+
+    def type(self, text: str) -> None:
+        os.write(self.person, text.encode())
+
+    async def sees(self, words: str) -> str:
+        """Waits until the terminal shows it; returns all that it shows."""
+        shown = ""
+        async with asyncio.timeout(10):
+            while words not in shown:
+                shown += (await asyncio.to_thread(os.read, self.person, 4096)).decode()
+        return shown
+
+    @property
+    def flags(self) -> int:
+        return int(termios.tcgetattr(self.keep)[3])
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    person, keep = pty.openpty()
+    yield Desk(person, os.ttyname(keep), keep)
+    os.close(person)
+    os.close(keep)
+
+
+async def ask(desk: Desk, prompt: Prompt, typed: str) -> tuple[str | None, str]:
+    asking = asyncio.ensure_future(TerminalPrompter(desk.path)(prompt))
+    shown = await desk.sees(prompt.text.strip()[-10:])
+    while bool(desk.flags & termios.ECHO) is not prompt.echo:
+        await asyncio.sleep(0.01)
+    desk.type(typed)
+    return await asking, shown
+
+
+@pytest.mark.parametrize(
+    ("prompt", "typed", "answer"),
+    [
+        (PASSWORD, "s3cret ü\n", "s3cret ü"),
+        (PASSWORD, "\n", ""),
+        (PASSWORD, "\x04", None),
+        (MENU, "2\n", "2"),
+        (MENU, "\x04", None),
+        (HOST_KEY, "yes\n", "yes"),
+        (HOST_KEY, "\n", None),
+    ],
+)
+async def test_answers(desk: Desk, prompt: Prompt, typed: str, answer: str | None) -> None:
+    before, threads = desk.flags, threading.active_count()
+    descriptors = len(os.listdir("/dev/fd"))
+    given, shown = await ask(desk, prompt, typed)
+    assert given == answer
+    assert prompt.text in shown
+    assert desk.flags == before
+    assert len(os.listdir("/dev/fd")) == descriptors
+    assert threading.active_count() <= threads + 1  # the executor's, which reads for us
+
+
+async def test_what_is_typed_is_shown_only_where_it_may(desk: Desk) -> None:
+    await ask(desk, PASSWORD, "s3cret\n")
+    await ask(desk, MENU, "2\n")
+    asking = asyncio.ensure_future(TerminalPrompter(desk.path)(HOST_KEY))
+    shown = await desk.sees("(yes/no)? ")
+    assert "s3cret" not in shown
+    assert "2\r\n" in shown
+    desk.type("\n")
+    await asking
+
+
+@pytest.mark.parametrize("prompt", [PASSWORD, MENU])
+async def test_cancelled_the_terminal_is_as_it_was(desk: Desk, prompt: Prompt) -> None:
+    before, descriptors = desk.flags, len(os.listdir("/dev/fd"))
+    asking = asyncio.ensure_future(TerminalPrompter(desk.path)(prompt))
+    await desk.sees(prompt.text.strip()[-10:])
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert desk.flags == before
+    assert len(os.listdir("/dev/fd")) == descriptors
+    assert not [thread for thread in threading.enumerate() if thread.name == "sshmux"]
+
+
+async def test_a_touch_is_told_and_nothing_read(desk: Desk) -> None:
+    assert (
+        await TerminalPrompter(desk.path)(TouchPrompt("Confirm user presence for key X\n")) is None
+    )
+    assert "Confirm user presence for key X" in await desk.sees("X")
+
+
+async def test_no_terminal() -> None:
+    prompter = TerminalPrompter("/no/such/tty")
+    assert prompter.there is False
+    with pytest.raises(OSError, match="No such file"):
+        await prompter(PASSWORD)
+
+
+def test_there_is_one(desk: Desk) -> None:
+    assert TerminalPrompter(desk.path).there is True
