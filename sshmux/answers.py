@@ -20,6 +20,7 @@ from .deadline import Deadline
 from .openssh.dialogue import Answer, Source
 from .openssh.prompts import (
     InteractivePasswordPrompt,
+    InteractivePrompt,
     MenuPrompt,
     OneTimePrompt,
     PassphrasePrompt,
@@ -203,6 +204,9 @@ class Answers:
             self._decline(prompt, "it was declined")
             return None
         self.given.add("person")
+        if isinstance(prompt, MenuPrompt | InteractivePrompt):
+            # What comes next may be a person's doing as well: a push on the phone, approved.
+            self._deadline.extend(self._asking.timeout)
         return Answer(Secret(text), hidden=prompt.hidden)
 
 

@@ -51,6 +51,12 @@ class Deadline:
                 self._end += self._loop.time() - self._stopped_at
                 self._reschedule(self._end)
 
+    def extend(self, seconds: float) -> None:
+        """So many seconds more."""
+        self._end += seconds
+        if not self._stops:
+            self._reschedule(self._end)
+
     def _reschedule(self, when: float | None) -> None:
         if self._timeout is not None and not self._timeout.expired():
             self._timeout.reschedule(when)

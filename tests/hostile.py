@@ -105,6 +105,7 @@ class HostileServer:
         self.forwarding = forwarding
         self.username = username
 
+        self.delay = 0.0  # seconds that it thinks about each answer
         self.host = HOST
         self.port = 0
         self.connections = 0
@@ -277,6 +278,7 @@ class _Connection(asyncssh.SSHServer):
     async def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> Any:
         answers = list(responses)
         await self._receive(answers)
+        await asyncio.sleep(self._server.delay)
         if self._round is None or not self._round.is_right(answers):
             return False
         return self._next_challenge()

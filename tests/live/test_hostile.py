@@ -325,6 +325,19 @@ async def test_a_menu_and_two_questions_in_one_round() -> None:
     }
 
 
+async def test_a_push_on_the_phone_has_the_persons_time() -> None:
+    async def person(prompt: Prompt) -> str | None:
+        return "1"
+
+    async with HostileServer(rounds=[question("Option (1-2): ", "1", echo=True)]) as server:
+        server.delay = 1.5
+        with control_directory() as directory:
+            async with ConnectionManager(control_dir=directory, prompter=person) as manager:
+                server.register(manager, 1, timeout=1)
+                async with manager.get_connection(1) as connection:
+                    assert (await connection.run("echo in")).stdout == "in\n"
+
+
 async def test_it_is_a_fair_server_after_all() -> None:
     """The hostile server lets in who is right, or these tests would prove nothing."""
     async with PrivateServer(login_shell="/bin/sh") as real, HostileServer(password=OWN) as other:

@@ -38,6 +38,16 @@ async def test_stops_may_overlap() -> None:
     assert deadline.left > 0
 
 
+async def test_it_may_be_extended() -> None:
+    deadline = Deadline(0.05)
+    async with deadline.enforced():
+        deadline.extend(0.3)
+        await asyncio.sleep(0.15)
+    with deadline.stopped():
+        deadline.extend(1)
+    assert 1 < deadline.left < 1.3
+
+
 async def test_it_goes_on_afterwards() -> None:
     deadline = Deadline(0.05)
 

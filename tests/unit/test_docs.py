@@ -219,7 +219,11 @@ def test_parts_of_the_command() -> None:
 
 def check_options(command: click.Command, text: str) -> None:
     told = {name.split()[0] for row in rows(text) for name in code_words(row[0]) if name[0] == "-"}
-    real = {name for each in command.params if isinstance(each, click.Option) for name in each.opts}
+    parts = [command]
+    if isinstance(command, click.Group) and command is not cli:
+        parts += command.commands.values()
+    params = [each for part in parts for each in part.params]
+    real = {name for each in params if isinstance(each, click.Option) for name in each.opts}
     assert told - {"-h", "--help"} == real, command.name
 
 

@@ -251,8 +251,10 @@ async def test_what_ssh_started_lives_on_after_a_log_in(tmp_path: Path) -> None:
     if os.fork() == 0:
         import signal
         signal.signal(signal.SIGHUP, lambda *_: os._exit(1))
-        open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+        open({str(tmp_path / "new")!r}, "w").write(str(os.getpid()))
+        os.rename({str(tmp_path / "new")!r}, {str(tmp_path / "pid")!r})
         time.sleep(3600)  # with the terminal open, too
+    while not os.path.exists({str(tmp_path / "pid")!r}): time.sleep(0.01)
     say("ada@hpc's password: ")
     sys.exit(0 if hear() == "pw" else 9)
     """
