@@ -85,6 +85,7 @@ async def _read_line(terminal: int) -> str | None:
     """
     stop, wake = os.pipe()
     done: Future[str | None] = Future()
+    done.set_running_or_notify_cancel()  # from here on, only the thread ends it
 
     def read() -> None:
         try:
