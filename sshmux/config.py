@@ -141,6 +141,11 @@ class ConnectionConfig:
             self._set(name, _path(name, getattr(self, name)))
         if self.control_path != "config":
             self._set("control_path", _path("control_path", self.control_path))
+            if "%" in str(self.control_path or ""):
+                raise ConfigError(
+                    f"control_path {str(self.control_path)!r}: tokens are not expanded here; use "
+                    "control_path='config' for what ssh_config says, or the path itself"
+                )
         if self.dial not in ("auto", "never"):
             raise ConfigError(f"dial={self.dial!r}: use 'auto' or 'never'")
         strict: object = self.strict_host_key_checking
