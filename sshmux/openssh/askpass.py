@@ -116,11 +116,12 @@ class Dialogue:
         """Seconds of silence until the text counts as a whole question; None to wait on."""
         if self._over:
             return _LAST_WORDS
-        if self._asking or not self._text.strip() or self._text.endswith("\n"):
+        if self._asking or not self._text.strip() or self._echoed.startswith(self._text):
             return None
-        if self._echoed.startswith(self._text):
-            return None
-        return _QUIET if isinstance(self._prompt(), UnknownPrompt) else _SETTLED
+        unknown, line = isinstance(self._prompt(), UnknownPrompt), self._text.endswith("\n")
+        if unknown and line:
+            return None  # somebody's words, which want no answer
+        return _QUIET if unknown or line else _SETTLED
 
     def _prompt(self) -> Prompt:
         return classify(self._text, echo=self._echoes, named=self._named)

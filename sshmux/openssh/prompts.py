@@ -75,14 +75,13 @@ class InteractivePasswordPrompt(Prompt):
 class NewPasswordPrompt(Prompt):
     """The password has expired: the old one, a new one, and the new one again are asked for.
 
-    By ssh itself (`Enter user@host's new password: `, sshconnect2.c), or by PAM. Never answered
+    By ssh itself (`Enter user@host's old password: `, sshconnect2.c), or by PAM. Never answered
     from a keyring.
     """
 
     kind = "new-password"
     pattern = re.compile(
-        rf"(?:(?P<who>{_USER_AT_HOST})'s old password: "
-        rf"|(?:Enter|Retype) {_USER_AT_HOST}'s new password: "
+        rf"(?:(?:Enter|Retype) (?P<who>{_USER_AT_HOST})'s (?:old|new) password: "
         rf"|{_WHO.replace('who', 'asker')}(?s:.*\n)?"
         rf"(?i:{_LINE}\b(?:old|current|new|retype|re-enter)\b{_LINE}password{_LINE}): ?)\Z"
     )

@@ -67,7 +67,7 @@ async def said(answers: Answers, text: str, *, echo: bool = False) -> str | None
         ("Enter passphrase for key '/other': ", None),
         ("(ada@hpc) Enter passphrase for key '/k': ", None),
         ("(ada@hpc) New password: ", None),
-        ("ada@hpc's old password: ", None),
+        ("Enter ada@hpc's old password: ", None),
         ("Enter PIN for 'card': ", None),
         ("(ada@jump) Verification code: ", None),
         ("(ada@hpc) Shoe size? ", None),

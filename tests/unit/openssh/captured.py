@@ -14,7 +14,8 @@ ECHO flag, `stderr` what came there meanwhile. "After …" are the last words, m
 
 A 10.5p1 is there where it differs from 9.2p1. What was replaced: users and paths of the machine
 (with me@cluster.example, user@bastion.example, /home/me/…, lengths kept where ssh cuts), nothing
-else: ports and the fingerprints of the test servers are those that were.
+else: ports and the fingerprints of the test servers are those that were. Where a jump host and the
+target are both asked about by address ("…, after its key"), both are me@cluster.example.
 """
 
 from __future__ import annotations
@@ -102,9 +103,9 @@ CAPTURES: tuple[Capture, ...] = (
         "\r\n\r(me@cluster.example) Password: ",
         False,
     ),
-    Capture("kbdint: after the right answer", "9.2p1", "\r\n", True),
+    Capture("kbdint: PAM, after the right answer", "9.2p1", "\r\n", True),
     Capture(
-        "kbdint: after the last wrong one",
+        "kbdint: PAM, after the last wrong one",
         "9.2p1",
         "\r\n",
         True,
@@ -379,7 +380,7 @@ CAPTURES: tuple[Capture, ...] = (
         "Permission denied, please try again.\r\n",
     ),
     Capture(
-        "password change: user name of 56 characters ",
+        "password change: user name of 56 characters",
         "9.2p1",
         ("\r\n\rEnter abcdefghijklmnopqrstuvwxyz-a-l@cluster.example's old password: "),
         False,
@@ -400,7 +401,7 @@ CAPTURES: tuple[Capture, ...] = (
         "Too weak.\nTry \\033[31magain.\n",
     ),
     Capture(
-        "password change: user name of 56 characters ",
+        "password change: user name of 56 characters",
         "10.5p1",
         ("\r\n\rEnter abcdefghijklmnopqrstuvwxyz-a-l@cluster.example's old password: "),
         False,

@@ -182,6 +182,26 @@ async def test_unknown_text_is_asked_about_after_a_silence() -> None:
     assert [(p.kind, p.text) for p in answers.asked] == [("unknown", "who goes there")]
 
 
+async def test_a_question_that_ends_in_a_newline() -> None:
+    answers = Answers("123456")
+    script = """
+    say("(ada@hpc) Code\\n")
+    sys.exit(0 if hear() == "123456" else 9)
+    """
+    assert await outcome(script, answers) == (0, "")
+    assert [p.text for p in answers.asked] == ["(ada@hpc) Code\n"]
+
+
+async def test_words_on_the_terminal_want_no_answer() -> None:
+    answers = Answers()
+    script = """
+    say("Connecting ...\\n")
+    time.sleep(1.5)
+    """
+    assert await outcome(script, answers) == (0, "")
+    assert answers.asked == []
+
+
 async def test_a_touch_that_is_over_already_is_not_in_the_way() -> None:
     answers = Answers("1234")
     script = """

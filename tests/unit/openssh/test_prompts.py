@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from sshmux.openssh import prompts
 from sshmux.openssh.prompts import Prompt, classify, expected_who, sanitise
+
+from .captured import CAPTURES, Capture
 
 HOST_KEY = (
     "The authenticity of host '[127.0.0.1]:37313 ([127.0.0.1]:37313)' can't be established.\r\n"
@@ -37,9 +40,9 @@ CAPTURED = [
     (EXPIRED, prompts.NewPasswordPrompt, "ada@hpc"),
     ("(ada@hpc) New password: ", prompts.NewPasswordPrompt, "ada@hpc"),
     ("(ada@hpc) Retype new password: ", prompts.NewPasswordPrompt, "ada@hpc"),
-    ("ada@hpc's old password: ", prompts.NewPasswordPrompt, "ada@hpc"),
-    ("Enter ada@hpc's new password: ", prompts.NewPasswordPrompt, ""),
-    ("Retype ada@hpc's new password: ", prompts.NewPasswordPrompt, ""),
+    ("Enter ada@hpc's old password: ", prompts.NewPasswordPrompt, "ada@hpc"),
+    ("Enter ada@hpc's new password: ", prompts.NewPasswordPrompt, "ada@hpc"),
+    ("Retype ada@hpc's new password: ", prompts.NewPasswordPrompt, "ada@hpc"),
     ("Enter passphrase for key '/home/ada/.ssh/id_rsa': ", prompts.PassphrasePrompt, ""),
     ("Enter passphrase for key '/home/ada/my keys/a'b': ", prompts.PassphrasePrompt, ""),
     ("Enter PIN for ED25519-SK key /home/ada/.ssh/id: ", prompts.SecurityKeyPinPrompt, ""),
@@ -77,6 +80,66 @@ def test_kinds(text: str, kind: type[Prompt], who: str) -> None:
     prompt = classify(text)
     assert (type(prompt), prompt.who) == (kind, who)
     assert "\r" not in prompt.text
+
+
+# The captures, by the beginning of their names; the longest that fits counts.
+KINDS_OF_CAPTURES = {
+    "password": prompts.PasswordPrompt,
+    "password change: the": prompts.NewPasswordPrompt,
+    "password change: user": prompts.NewPasswordPrompt,
+    "kbdint: PAM Password": prompts.InteractivePasswordPrompt,
+    "kbdint: two questions": prompts.InteractivePasswordPrompt,
+    "kbdint: two questions, the second": prompts.OneTimePrompt,
+    "kbdint: echo on": prompts.OneTimePrompt,
+    "kbdint: echo on and then": prompts.InteractivePasswordPrompt,
+    "kbdint: Duo": prompts.MenuPrompt,
+    "kbdint: name and": prompts.OneTimePrompt,
+    "kbdint: a code again": prompts.OneTimePrompt,
+    "kbdint: control characters": prompts.UnknownPrompt,
+    "kbdint: a carriage return": prompts.UnknownPrompt,
+    "kbdint: UTF-8": prompts.UnknownPrompt,  # it has marks that turn the direction
+    "kbdint: UTF-8 and": prompts.InteractivePrompt,  # where the locale has none, they are digits
+    "kbdint: empty": prompts.InteractivePrompt,
+    "kbdint: question ends": prompts.InteractivePrompt,
+    "kbdint: a question that forges": prompts.InteractivePrompt,
+    "kbdint: a prompt of": prompts.InteractivePrompt,
+    "passphrase": prompts.PassphrasePrompt,
+    "host key": prompts.HostKeyPrompt,
+    "PAM": prompts.InteractivePasswordPrompt,
+    "PAM expired: the current": prompts.NewPasswordPrompt,
+    "PAM expired: the new": prompts.NewPasswordPrompt,
+    "PAM expired: after a bad": prompts.NewPasswordPrompt,
+    "PAM expired: after the same": prompts.NewPasswordPrompt,
+    "FIDO: touch": prompts.TouchPrompt,
+    "FIDO: PIN": prompts.SecurityKeyPinPrompt,
+    "FIDO: touch and PIN": prompts.SecurityKeyPinPrompt,
+    "PKCS#11": prompts.TokenPinPrompt,
+    "ProxyJump": prompts.PasswordPrompt,
+    "ProxyJump: then the target's keyboard": prompts.InteractivePasswordPrompt,
+    "ProxyJump: the jump host's key": prompts.HostKeyPrompt,
+    "ProxyJump: the target's key": prompts.HostKeyPrompt,
+}
+
+
+@pytest.mark.parametrize(
+    "capture", CAPTURES, ids=[f"{each.version} {each.name}" for each in CAPTURES]
+)
+def test_what_real_servers_made_ssh_write(capture: Capture) -> None:
+    text = capture.terminal
+    if not text.strip():
+        return  # the newline after a hidden answer, or nothing at all
+    # The dialogue takes away what it typed into an echo, and expects.
+    text = re.sub(r"^(yes|no|maybe|bob|123456|SHA256:\S+)\r\n", "", text)
+    if not text.strip():
+        return
+    name = max(filter(capture.name.startswith, KINDS_OF_CAPTURES), key=len)
+    prompt = classify(text, echo=capture.echo)
+    assert type(prompt) is KINDS_OF_CAPTURES[name]
+    if prompt.hidden:
+        assert capture.echo is False
+    if prompt.who:
+        assert "@" in prompt.who
+        assert prompt.who in text
 
 
 def test_every_kind_has_a_word_and_is_met_here() -> None:
