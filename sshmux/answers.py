@@ -36,6 +36,7 @@ log = logging.getLogger("sshmux.dial")
 Prompter = Callable[[Prompt], Awaitable[str | None]]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a terminal acts on them
+_SHOWN = 100  # characters of a key's path
 # readpassphrase() reads 1,023 bytes, and a terminal's line has 1,024 on macOS.
 _LONGEST = 1000
 
@@ -167,7 +168,7 @@ class Answers:
         """What is kept for this prompt and for whoever asks it."""
         if isinstance(prompt, PassphrasePrompt):
             # Without the server's name in its questions, one could read just like this.
-            return self._stored.passphrases.get(prompt.key) if self.named else None
+            return self._passphrase(prompt.key) if self.named else None
         asker = self._asker(prompt.who)
         if asker is None:
             return None
@@ -176,6 +177,12 @@ class Answers:
         if isinstance(prompt, OneTimePrompt | MenuPrompt):
             return asker.totp
         return None
+
+    def _passphrase(self, key: str) -> Secret | None:
+        """By the key's path, of which ssh shows the first 100 characters."""
+        passphrases = self._stored.passphrases
+        cut = [path for path in passphrases if len(key) >= _SHOWN and path.startswith(key)]
+        return passphrases.get(key) or (passphrases[cut[0]] if len(cut) == 1 else None)
 
     def _asker(self, who: str) -> Asker | None:
         if not who:

@@ -88,7 +88,10 @@ class NewPasswordPrompt(Prompt):
 
 
 class PassphrasePrompt(Prompt):
-    """A private key is encrypted: `Enter passphrase for key 'PATH': `."""
+    """A private key is encrypted: `Enter passphrase for key 'PATH': `.
+
+    ssh cuts the path at 100 characters (sshconnect2.c: load_identity_file).
+    """
 
     kind = "passphrase"
     pattern = re.compile(r"Enter passphrase for (?:key )?'?(?P<key>[^\n]*?)'?: \Z")
@@ -132,13 +135,14 @@ class HostKeyPrompt(Prompt):
     @property
     def fingerprint(self) -> str:
         """The key's fingerprint, as `SHA256:…`; empty where ssh does not show it."""
-        found = re.search(r"^\S+ key fingerprint is (\S+?)\.?$", self.text, re.MULTILINE)
+        # 9.2 ends it with a dot; 10 has a colon before it.
+        found = re.search(r"^\S+ key fingerprint is:? (\S+?)\.?$", self.text, re.MULTILINE)
         return found[1] if found else ""
 
     @property
     def key_of(self) -> str:
-        """The host whose key it is, as ssh names it."""
-        found = re.match(r"The authenticity of host '(.*?)' can't", self.text)
+        """The host whose key it is, by the name that it would have in known_hosts."""
+        found = re.match(r"The authenticity of host '(.*?) \(.*?\)' can't", self.text)
         return found[1] if found else ""
 
 
@@ -243,7 +247,7 @@ def classify(text: str, *, echo: bool = False, named: bool = True) -> Prompt:
 def expected_who(user: str, host: str) -> frozenset[str]:
     """The forms of `user@host` under which ssh asks for this host.
 
-    The `password` method cuts the user at 30 and the host at 128 characters
-    (`%.30s@%.128s's password: `); keyboard-interactive cuts neither.
+    Older versions cut the user at 30 and the host at 128 characters in the `password` method
+    (`%.30s@%.128s's password: `).
     """
     return frozenset({f"{user}@{host}", f"{user[:30]}@{host[:128]}"})

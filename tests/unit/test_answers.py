@@ -86,6 +86,14 @@ async def test_what_is_stored_goes_to_whom_it_belongs(text: str, answer: str | N
         assert await said(answers, text) is None  # once
 
 
+async def test_a_key_whose_path_is_cut() -> None:
+    path = "/home/ada/" + "x" * 150
+    prompt = f"Enter passphrase for key '{path[:100]}': "
+    assert await said(make(Stored([], {path: Secret("long")})), prompt) == "long"
+    two = Stored([], {path: Secret("long"), path + "2": Secret("longer")})
+    assert await said(make(two), prompt) is None
+
+
 async def test_never_to_an_echo() -> None:
     for text in ("ada@hpc's password: ", "Enter passphrase for key '/k': "):
         answers = make()
