@@ -12,7 +12,8 @@ import inspect
 import logging
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from .clock import now
@@ -82,6 +83,7 @@ class Answers:
         deadline: of the log-in; it stands still while a person is asked.
 
         cluster_id, host: for the person who is asked.
+        on_asking: called with True when a person begins to be asked, with False afterwards.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class Answers:
         deadline: Deadline,
         cluster_id: Hashable = None,
         host: str = "",
+        on_asking: Callable[[bool], object] | None = None,
     ) -> None:
+        self._on_asking = on_asking
         self.named = named
         self.somebody = asking.prompter is not None
         self.given: set[Source] = set()
@@ -124,7 +128,7 @@ class Answers:
 
     async def notice(self, prompt: Prompt) -> None:
         """Tells a person to do something (touch a key), and waits until ssh has noticed."""
-        with self._deadline.stopped():
+        with self._persons_time():
             async with asyncio.timeout(self._asking.timeout):
                 if self._asking.prompter is not None:
                     self.given.add("person")
@@ -198,7 +202,7 @@ class Answers:
     async def _persons_answer(self, prompt: Prompt) -> Answer | None:
         if self._asking.prompter is None or isinstance(prompt, UnknownPrompt):
             return None
-        with self._deadline.stopped():
+        with self._persons_time():
             async with self._asking.turn:
                 prompt = replace(prompt, deadline=now() + self._asking.timeout)
                 try:
@@ -215,6 +219,20 @@ class Answers:
             # What comes next may be a person's doing as well: a push on the phone, approved.
             self._deadline.extend(self._asking.timeout)
         return Answer(Secret(text), hidden=prompt.hidden)
+
+    @contextmanager
+    def _persons_time(self) -> Iterator[None]:
+        tell = self._on_asking or _nobody
+        with self._deadline.stopped():
+            tell(True)
+            try:
+                yield
+            finally:
+                tell(False)
+
+
+def _nobody(_: bool) -> None:
+    """Nobody wants to know."""
 
 
 async def _ask(prompter: Prompter, prompt: Prompt) -> str | None:

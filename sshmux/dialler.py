@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,8 @@ class Dialler:
         self._trial = asyncio.Lock()
         self._proved = False
         self._jump: JumpHost | None = None
+        self._asking = 0
+        self._watchers: list[Callable[[bool], object]] = []
 
     # Rules
 
@@ -100,6 +102,31 @@ class Dialler:
         if self._refused_at_jump and self._jump is not None and self._jump.refused is None:
             self._refused = None  # somebody saw to the jump host since
         return self._refused
+
+    @property
+    def asking(self) -> bool:
+        """Whether a person is asked at this moment, for this log-in or a jump host's."""
+        return self._asking > 0
+
+    def watch(self, changed: Callable[[bool], object]) -> Callable[[], None]:
+        """Tells when a person begins to be asked, and afterwards; returns what ends that."""
+        self._watchers.append(changed)
+        if self.asking:
+            changed(True)
+
+        def unwatch() -> None:
+            self._watchers.remove(changed)
+            if self.asking:
+                changed(False)
+
+        return unwatch
+
+    def _asks(self, begins: bool) -> None:
+        before = self.asking
+        self._asking += 1 if begins else -1
+        if self.asking is not before:
+            for watcher in tuple(self._watchers):
+                watcher(begins)
 
     def reset(self) -> None:
         """Somebody asked for another try, or gave another secret."""
@@ -209,6 +236,7 @@ class Dialler:
             deadline=deadline,
             cluster_id=self._cluster_id,
             host=self.config.address,
+            on_asking=self._asks,
         )
 
     # Trying
@@ -237,8 +265,12 @@ class Dialler:
         jump = self._jump
         if jump is None:
             return self._link(await self._log_in(this, None))
-        with this.deadline.stopped():  # it has a deadline of its own
-            via = await jump.hold()
+        unwatch = jump.watch(self._asks)
+        try:
+            with this.deadline.stopped():  # it has a deadline of its own
+                via = await jump.hold()
+        finally:
+            unwatch()
         try:
             return self._link(await self._log_in(this, via), jump)
         except BaseException as error:

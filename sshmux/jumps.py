@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class Jump:
     def reset(self) -> None:
         """Somebody asked for another try."""
         self.dialler.reset()
+
+    def watch(self, changed: Callable[[bool], object]) -> Callable[[], None]:
+        """Tells when a person is asked for its log-in, and afterwards; returns what ends that."""
+        return self.dialler.watch(changed)
 
     async def hold(self) -> Path:
         """The control socket of its master, logged in to if need be. Counts one more user.

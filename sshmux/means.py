@@ -63,6 +63,9 @@ class JumpHost(Protocol):
     def release(self) -> None:
         """One user less."""
 
+    def watch(self, changed: Callable[[bool], object]) -> Callable[[], None]:
+        """Tells when a person is asked for its log-in, and afterwards; returns what ends that."""
+
 
 @dataclass
 class Means:

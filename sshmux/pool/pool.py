@@ -9,10 +9,11 @@ from typing import Any
 
 from ..clock import now
 from ..config import PoolConfig
+from ..deadline import Deadline
 from ..dialler import Dialler
-from ..errors import AcquireTimeout, ConnectionLost, again
+from ..errors import AcquireTimeout, ConnectionLost, Error, again
 from ..link import Link
-from ..tasks import TaskGroup
+from ..tasks import TaskGroup, finish
 from .borrow import Borrow, Waiting
 from .events import Event, Events, State
 from .slots import PooledConnection, Slots
@@ -59,6 +60,8 @@ class Pool:
         self._leak_timer: asyncio.TimerHandle | None = None
         self._hold_until = 0.0
         self._in_doubt = False
+        self._deadlines: set[Deadline] = set()  # of those who wait
+        dialler.watch(self._asking)
 
     def __repr__(self) -> str:
         return f"<Pool {self.cluster_id!r} {self.slots!r}>"
@@ -73,23 +76,38 @@ class Pool:
         return self.slots.take(now())
 
     async def wait(self, timeout: float | None) -> Member:
-        """Waits for a connection, first come, first served."""
+        """Waits for a connection, first come, first served. A person's time does not count."""
         started = now()
         waiting = Waiting(self.loop)
         self.slots.waiters.append(waiting)
         self.dispatch()
+        deadline = Deadline(timeout)
+        if self.dialler.asking:
+            deadline.stop()
+        self._deadlines.add(deadline)
         try:
-            async with asyncio.timeout(timeout) as deadline:
+            async with deadline.enforced():
                 return await waiting.future
         except BaseException as error:
             self._withdraw(waiting)
-            if isinstance(error, TimeoutError) and deadline.expired():
+            if not self.slots.waiters and self.dialler.asking:
+                await finish(self._dials.cancel)  # nobody wants to know any more
+            if isinstance(error, TimeoutError) and not isinstance(error, Error):
                 self.counters.requests_timed_out += 1
                 raise self._acquire_timeout(timeout) from None
             self.counters.requests_failed += 1
             raise
         finally:
+            self._deadlines.discard(deadline)
             self.counters.waited(now() - started)
+
+    def _asking(self, begins: bool) -> None:
+        """A person is asked for this cluster's log-in, or not any more."""
+        for deadline in self._deadlines:
+            if begins:
+                deadline.stop()
+            else:
+                deadline.go_on()
 
     def _withdraw(self, waiting: Waiting) -> None:
         """Undoes a wait that ends without its connection being used."""

@@ -112,6 +112,47 @@ async def test_a_persons_time_is_not_the_log_ins() -> None:
             assert await use(manager) == "in\n"
 
 
+async def test_a_persons_time_is_not_the_borrowers_either(tmp_path: Path) -> None:
+    async def slow(prompt: Prompt) -> str:
+        late.append(asyncio.ensure_future(use(manager)))  # one more comes while it is asked
+        await asyncio.sleep(1)
+        return "pw"
+
+    late: list[asyncio.Future[str]] = []
+    async with PrivateServer(**KBDINT) as server:
+        async with managed(server, register=NO_KEY, prompter=slow, acquire_timeout=0.7) as manager:
+            assert await asyncio.gather(use(manager), use(manager)) == ["in\n"] * 2
+            assert await late[0] == "in\n"
+
+            async def keep() -> None:
+                async with manager.get_connection(1):
+                    await asyncio.sleep(1.5)
+
+            keeper = asyncio.ensure_future(keep())
+            await asyncio.sleep(0.1)
+            with pytest.raises(sshmux.AcquireTimeout):  # nobody is asked: the time runs
+                await use(manager)
+            await keeper
+    async with (
+        PrivateServer(
+            login_shell="/bin/sh", password="pw", methods="publickey,keyboard-interactive"
+        ) as jump,
+        PrivateServer(login_shell="/bin/sh") as server,
+    ):
+        late.clear()
+        config = tmp_path / "config"
+        config.write_text(
+            f"Host {server.alias}\n    ProxyJump {jump.alias}\nHost *\n"
+            f"Include {jump.config_file}\nInclude {server.config_file}\n"
+        )
+        register = {"host": server.alias, "port": 22, "config_file": config}
+        async with managed(
+            server, register=register, prompter=slow, acquire_timeout=0.9, pool_size=1
+        ) as manager:
+            assert await use(manager) == "in\n"
+            assert await late[0] == "in\n"
+
+
 async def test_a_person_has_a_limit_of_their_own() -> None:
     cancelled = []
 
@@ -130,7 +171,7 @@ async def test_a_person_has_a_limit_of_their_own() -> None:
     assert len(cancelled) == 1
 
 
-@pytest.mark.parametrize("how", ["cancel", "stop", "disconnect", "unregister"])
+@pytest.mark.parametrize("how", ["cancel", "borrow", "stop", "disconnect", "unregister"])
 async def test_ending_while_a_person_is_asked_ends_everything(how: str) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
 
@@ -150,6 +191,13 @@ async def test_ending_while_a_person_is_asked_ends_everything(how: str) -> None:
             await asked.wait()
             assert len(helpers()) == 1
             if how == "cancel":
+                task.cancel()
+            elif how == "borrow":
+                other = asyncio.ensure_future(use(manager))
+                await asyncio.sleep(0.05)
+                other.cancel()
+                await asyncio.wait((other,))
+                assert not gone.is_set()  # somebody still waits for the answer
                 task.cancel()
             elif how == "stop":
                 await manager.stop()
