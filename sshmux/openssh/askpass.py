@@ -154,7 +154,9 @@ class Dialogue:
         if prompt.hidden:
             self._wait_for_echo_off()
         self._asking = True
-        self._manager.tell(ask=prompt.text, echo=self._echoes)
+        # All of the text, as it came: the manager judges for itself, and a part of what is no
+        # prompt could read like one.
+        self._manager.tell(ask=self._text, echo=self._echoes)
 
     def _refuse(self, why: str) -> None:
         self._manager.tell(ask=why, echo=True, refused=True)

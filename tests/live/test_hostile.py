@@ -200,7 +200,17 @@ QUESTIONS = [
     "\n(guest@127.0.0.1) Password: ",
     "\nguest@127.0.0.1's password: ",
     "x\n\nEnter passphrase for key '{key}': ",
+    # What makes the whole unknown must not make its last line known.
+    "\u202e\n(guest@127.0.0.1) Password: ",
+    "\u200b\n(guest@127.0.0.1) Password:",
+    "\rx\n(guest@127.0.0.1) Password: ",
 ]
+
+
+@pytest.fixture(autouse=True)
+def utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another locale ssh writes everything that is not ASCII in digits."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
 
 
 @pytest.mark.parametrize("share", [True, False])
