@@ -155,7 +155,9 @@ class Credentials:
     async def _await(self, function: Callable[[], T | None]) -> T | None:
         try:
             async with asyncio.timeout(self._deadline):
-                return await asyncio.wrap_future(_in_thread(function))
+                found = await asyncio.wrap_future(_in_thread(function))
+                self.problem = None
+                return found
         except Exception as error:
             # A missing keyring says that no password was stored; a locked one may hold it.
             self._unavailable(error, wanted=type(error).__name__ != "NoKeyringError")
@@ -164,11 +166,12 @@ class Credentials:
     def _unavailable(self, error: BaseException, *, wanted: bool) -> None:
         self._avoid_until = now() + _AVOID
         what = "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
+        if what != "NoKeyringError":  # without one, nothing is stored in one
+            self.problem = f"the system keyring cannot be used ({what})"
         if wanted:
             self._warn(what)
 
     def _warn(self, what: str) -> None:
-        self.problem = f"the system keyring cannot be used ({what})"
         if self._warned:
             return
         self._warned = True

@@ -250,6 +250,7 @@ class Dialler:
                 return await self._once(this)
             except DisconnectError as error:
                 if error.final:
+                    self._mention_keyring(error)
                     self._refused = again(error)
                     self._refused_at_jump = bool(self._jump and self._jump.refused)
                     raise
@@ -260,6 +261,11 @@ class Dialler:
                 log.info("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)  # a pause is the point: there is no event to await
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _mention_keyring(self, error: DisconnectError) -> None:
+        """A locked keyring may have held what was missing."""
+        if problem := self._means.credentials.problem:
+            error.args = (f"{error} (And {problem}: what is stored there was not used.)",)
 
     async def _once(self, this: _Try) -> Link:
         jump = self._jump

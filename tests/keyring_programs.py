@@ -99,7 +99,7 @@ class Steps:
         try:
             return asyncio.run(main())
         except Exception as error:
-            return type(error).__name__
+            return f"{type(error).__name__}: {error}"
 
 
 class _Collecting(logging.Handler):

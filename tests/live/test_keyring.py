@@ -415,6 +415,25 @@ def _store_and_log_in(service: SecretService, server: PrivateServer, directory: 
     assert service.entries() == []
 
 
+async def test_a_refused_log_in_mentions_a_locked_keyring(service: SecretService) -> None:
+    async with PrivateServer(login_shell="/bin/sh", password=SECRET, methods="password") as server:
+        with control_directory() as directory:
+            said = await asyncio.to_thread(_log_in_locked, service, server, directory)
+        assert "PermissionDenied" in said
+        assert "KeyringLocked" in said
+        assert "what is stored there was not used" in said
+
+
+def _log_in_locked(service: SecretService, server: PrivateServer, directory: Path) -> str:
+    with program(service.env) as storing:
+        storing.register(**cluster(server))
+        storing.set_password(SECRET)
+    service.restart_daemon(unlocked=False)
+    with program(service.env | {"SSHMUX_DIR": str(directory)}) as locked_out:
+        locked_out.register(**cluster(server))
+        return str(locked_out.log_in())
+
+
 async def test_a_hanging_keyring_delays_a_log_in_with_a_key_at_most_once(
     service: SecretService,
 ) -> None:
