@@ -18,13 +18,14 @@ from typing import Any
 
 from rich.console import Console
 
-from . import memory, pool, sessions, startup
+from . import logins, memory, pool, sessions, startup
 from .figures import Figure, show
 from .world import PLANS, Plan, World, open_world
 
 SUBJECTS: dict[str, Callable[[World], AsyncIterator[Figure]]] = {
     "run": sessions.sequential,
     "dial": pool.dialling,
+    "logins": logins.log_ins,
     "borrow": pool.lending,
     "queue": pool.queueing,
     "clusters": pool.fan_out,
