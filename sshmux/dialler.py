@@ -13,7 +13,7 @@ from pathlib import Path
 from .answers import Answers, Stored
 from .config import ConnectionConfig
 from .deadline import Deadline
-from .errors import DisconnectError, NotLoggedIn, ServerHungUp, again
+from .errors import ConnectTimeout, DisconnectError, NotLoggedIn, ServerHungUp, again
 from .link import Knowledge, Link
 from .means import JumpHost, Means
 from .openssh.diagnostics import log_in_by_hand, through
@@ -281,6 +281,8 @@ class Dialler:
             return self._link(await self._log_in(this, via), jump)
         except BaseException as error:
             jump.release()
+            if isinstance(error, ConnectTimeout):
+                await jump.verify()
             if isinstance(error, ServerHungUp):
                 raise through(error) from error
             raise

@@ -14,6 +14,7 @@ from .dialler import Dialler
 from .errors import ConfigError, DisconnectError, Error, again
 from .link import Link
 from .means import Means
+from .openssh.controldir import JUMP_LABEL
 from .tasks import TaskGroup
 
 log = logging.getLogger("sshmux.dial")
@@ -29,9 +30,10 @@ class Jump:
     """
 
     def __init__(self, config: ConnectionConfig, means: Means) -> None:
-        self.dialler = Dialler(f"jump-{config.host}", None, config, means)
+        self.dialler = Dialler(f"{JUMP_LABEL}{config.host}", None, config, means)
         self.users = 0
         self._max_idle = means.pool.max_idle
+        self._patience = means.pool.health_timeout
         self._link: Link | None = None
         self._lock = asyncio.Lock()
         self._tries = 0
@@ -111,6 +113,22 @@ class Jump:
             with contextlib.suppress(RuntimeError):  # the loop may be closing
                 loop = asyncio.get_running_loop()
                 self._idle = loop.call_later(self._max_idle, self._leave_idle)
+
+    async def verify(self) -> None:
+        """Somebody got no answer through it: drops its master unless the link still works.
+
+        Any end of a command counts as an answer: an account for jumping may have no shell.
+        """
+        link = self._usable()
+        if link is None:
+            return
+        try:
+            await link.control("true", self._patience)
+        except (TimeoutError, Error) as error:
+            log.warning("%s: the jump host does not answer (%s)", self, error)
+            if self._link is link:
+                self._link = None
+            self._endings.start(link.close())
 
     def _stay(self) -> None:
         if self._idle is not None:

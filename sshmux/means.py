@@ -63,6 +63,9 @@ class JumpHost(Protocol):
     def release(self) -> None:
         """One user less."""
 
+    async def verify(self) -> None:
+        """Somebody got no answer through it: drops its master unless the link still works."""
+
     def watch(self, changed: Callable[[bool], object]) -> Callable[[], None]:
         """Tells when a person is asked for its log-in, and afterwards; returns what ends that."""
 

@@ -60,7 +60,9 @@ def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool) -
 
 
 async def _stop_all(items: list[inventory.Item], drain: float) -> None:
-    await asyncio.gather(*(_stop(item, drain) for item in items))
+    for leads_on in (False, True):  # the way to others goes last
+        these = [item for item in items if item.entry.leads_on is leads_on]
+        await asyncio.gather(*(_stop(item, drain) for item in these))
 
 
 async def _stop(item: inventory.Item, drain: float) -> None:

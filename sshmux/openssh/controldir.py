@@ -37,6 +37,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _MAX_BRACKETS = 100  # a record nests nothing; what does could exhaust the decoder's stack
 SOCKET_SUFFIX = ".sock"
 RECORD_SUFFIX = ".json"
+JUMP_LABEL = "jump-"  # before the name of a jump host, whose master is the way to others
 
 
 @cache
@@ -153,6 +154,11 @@ class Entry:
     def record_path(self) -> Path:
         """The record beside it."""
         return self.directory / (self.name + RECORD_SUFFIX)
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether others may be reached through it: then it is ended after them."""
+        return self.name.startswith(JUMP_LABEL)
 
     def read(self) -> Record | None:
         """The record, or None when there is none that can be read."""

@@ -30,7 +30,10 @@ async def sweep(directory: ControlDir) -> int:
     and sockets without a record that answer. Returns how many names were removed.
     """
     entries = list(directory.entries())
-    removed = sum(await asyncio.gather(*(_sweep_entry(entry) for entry in entries)))
+    removed = 0
+    for leads_on in (False, True):  # the way to others goes last
+        these = [entry for entry in entries if entry.leads_on is leads_on]
+        removed += sum(await asyncio.gather(*(_sweep_entry(entry) for entry in these)))
     for path in directory.debris():
         if _age(path) > _YOUNG:
             with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from sshmux import ConnectionManager
 from sshmux.testing import PrivateServer
 
-from ..support import control_directory, masters, processes, until
+from ..support import control_directory, masters, nap, processes, sleepers, until
 
 PROGRAM = textwrap.dedent(
     """
     import asyncio, sys
     from sshmux import ConnectionManager
 
-    alias, config, answer = sys.argv[1:]
+    alias, config, answer, command = sys.argv[1:]
 
     async def person(prompt):
         print("asked", flush=True)
@@ -33,7 +35,7 @@ PROGRAM = textwrap.dedent(
         await manager.start()
         manager.register_cluster("c", alias, config_file=config)
         async with manager.get_connection("c") as connection:
-            print((await connection.run("echo in")).stdout, flush=True)
+            print((await connection.run(command)).stdout, flush=True)
             await asyncio.sleep(3600)
 
     asyncio.run(main())
@@ -42,9 +44,11 @@ PROGRAM = textwrap.dedent(
 TYPED = {"password": "pw", "methods": "publickey,keyboard-interactive"}
 
 
-def start(alias: str, config: Path, directory: Path, answer: str = "") -> subprocess.Popen[bytes]:
+def start(
+    alias: str, config: Path, directory: Path, answer: str = "", command: str = "echo in"
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, alias, str(config), answer],
+        [sys.executable, "-c", PROGRAM, alias, str(config), answer, command],
         env={**os.environ, "SSHMUX_DIR": str(directory)},
         stdout=subprocess.PIPE,
     )
@@ -94,6 +98,41 @@ async def test_killed_with_a_jump_host_everything_leaves(tmp_path: Path) -> None
             program.stdout.close()
             await until(lambda: not processes(str(directory)) and not os.listdir(directory))
             assert (jump.logins, server.logins) == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["sweep", "stop"])
+async def test_commands_behind_a_jump_host_are_ended_before_the_way_to_them(
+    tmp_path: Path, how: str
+) -> None:
+    seconds = nap()
+    with control_directory() as directory:
+        async with (
+            PrivateServer(login_shell="/bin/sh", **TYPED) as jump,
+            PrivateServer(login_shell="/bin/sh") as server,
+        ):
+            config = tmp_path / "config"
+            config.write_text(
+                f"Host {server.alias}\n    ProxyJump {jump.alias}\nHost *\n"
+                f"Include {jump.config_file}\nInclude {server.config_file}\n"
+            )
+            program = start(server.alias, config, directory, "pw", f"sleep {seconds}")
+            await until(lambda: sleepers(seconds))
+            if how == "sweep":
+                program.kill()
+                program.wait()
+                async with ConnectionManager(control_dir=directory):
+                    assert sleepers(seconds) == []
+                    assert masters(directory) == []
+            else:
+                line = [sys.executable, "-m", "sshmux", "stop", "--all", "--yes"]
+                environment = {**os.environ, "SSHMUX_DIR": str(directory)}
+                done = await asyncio.create_subprocess_exec(*line, env=environment)
+                assert await done.wait() == 0
+                assert sleepers(seconds) == []
+                program.kill()
+                program.wait()
+            assert program.stdout is not None
+            program.stdout.close()
 
 
 async def test_a_killed_helper_is_a_failed_log_in() -> None:

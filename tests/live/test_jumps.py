@@ -194,6 +194,42 @@ async def test_a_lost_jump_host_is_lost_to_all_and_found_again(tmp_path: Path) -
             assert (bastion.logins, a.logins) == (2, 2)
 
 
+async def test_a_frozen_jump_host_is_found_out(tmp_path: Path) -> None:
+    async with servers({}, {}) as (bastion, a):
+        config = config_of(tmp_path / "config", [bastion, a], {a: bastion.alias})
+        async with managed(config, {}, health_timeout=1) as manager:
+            manager.register_cluster("a", a.alias, config_file=config, timeout=2)
+            assert await use(manager, "a") == "in\n"
+            directory = manager.control_dir.path
+            bastion.freeze()
+            try:
+                with pytest.raises(sshmux.ConnectTimeout):
+                    await manager.connect("a")
+                await until(lambda: not list(directory.glob("jump-*")))
+            finally:
+                bastion.thaw()
+            await manager.disconnect("a")
+            assert await use(manager, "a") == "in\n"
+            assert bastion.logins == 2
+
+
+async def test_a_jump_host_without_a_shell_is_no_dead_one(tmp_path: Path) -> None:
+    async with servers({"options": {"ForceCommand": "/bin/false"}}, {}) as (bastion, a):
+        config = config_of(tmp_path / "config", [bastion, a], {a: bastion.alias})
+        async with managed(config, {}, health_timeout=1) as manager:
+            manager.register_cluster("a", a.alias, config_file=config, timeout=2)
+            assert await use(manager, "a") == "in\n"
+            a.freeze()  # it is the target that does not answer
+            try:
+                with pytest.raises(sshmux.ConnectTimeout):
+                    await manager.connect("a")
+            finally:
+                a.thaw()
+            async with await manager.connect("a") as connection:
+                assert (await connection.run("echo in")).stdout == "in\n"
+            assert bastion.logins == 1
+
+
 async def test_an_unused_jump_host_leaves_when_idle(tmp_path: Path) -> None:
     async with servers({}, {}) as (bastion, a):
         config = config_of(tmp_path / "config", [bastion, a], {a: bastion.alias})

@@ -261,3 +261,268 @@ def test_no_secret_shows() -> None:
         assert "hpc's" not in shown
         assert "phr4se" not in shown
         assert SEED not in shown
+
+
+# Whatever a prompter does
+
+
+async def test_a_dialog_that_was_closed_is_a_question_declined() -> None:
+    """A future that the program cancelled, say; nobody cancelled the log-in."""
+
+    async def person(prompt: Prompt) -> str:
+        dialog: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        dialog.cancel()
+        return await dialog
+
+    answers = make(NOTHING, person)
+    answer: object = None
+    try:
+        answer = await answers.answer(classify("ada@hpc's password: "))
+    except asyncio.CancelledError:
+        answer = "cancelled"
+    assert answer is None
+    assert answers.unanswered is not None
+
+
+async def test_a_prompters_own_timeout_is_not_ours() -> None:
+    answers = make(NOTHING, Person(TimeoutError("the desktop did not answer")))
+    assert await said(answers, "ada@hpc's password: ") is None
+    assert "within" not in answers.why
+    assert isinstance(answers.trouble, TimeoutError)
+
+
+@pytest.mark.parametrize("answer", ["s3cret\x03", "s3cret\udce4word", "s3cret\nword", "s3cret" * 200])
+async def test_an_answer_that_is_none_is_not_shown_either(answer: str) -> None:
+    answers = make(NOTHING, Person(answer))
+    assert await said(answers, "ada@hpc's password: ") is None
+    error = answers.trouble
+    assert error is not None
+    shown = f"{answers.why} {error} {error!r} {error.__context__!r} {error.__cause__!r}"
+    assert "s3cret" not in shown
+
+
+async def test_what_cannot_be_typed_is_not_asked_for() -> None:
+    """A secret is never typed into an echo: a person would show it for nothing."""
+    person = Person("typed")
+    answers = make(NOTHING, person)
+    assert await said(answers, "ada@hpc's password: ", echo=True) is None
+    assert person.asked == []
+    assert answers.unanswered is not None
+
+
+async def test_what_is_no_secret_may_be_asked_for_with_an_echo() -> None:
+    person = Person("2")
+    answers = make(NOTHING, person)
+    assert await said(answers, "(ada@hpc) Passcode or option (1-3): ", echo=True) == "2"
+    assert person.asked[0].echo is True
+
+
+async def test_the_longest_answer() -> None:
+    answers = make(NOTHING, Person("x" * 1000, "ä" * 500, "tab\tbed"))
+    for wanted in ("x" * 1000, "ä" * 500, "tab\tbed"):
+        assert await said(answers, "(ada@hpc) Shoe size? ") == wanted
+
+
+async def test_a_prompter_that_raises_at_once() -> None:
+    def person(prompt: Prompt) -> Any:
+        raise RuntimeError("no display")
+
+    answers = make(NOTHING, person)
+    assert await said(answers, "ada@hpc's password: ") is None
+    assert (answers.why, answers.given) == ("answering failed (RuntimeError)", set())
+
+
+# Turns and times
+
+
+async def test_what_is_stored_waits_for_no_person() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def person(prompt: Prompt) -> str:
+        asked.set()
+        await go_on.wait()
+        return "typed"
+
+    asking = Asking(person, 5)
+    one, other = (
+        Answers(stored, asking, OneTimeCodes(), named=True, deadline=Deadline(60))
+        for stored in (NOTHING, STORED)
+    )
+    slow = asyncio.ensure_future(said(one, "ada@hpc's password: "))
+    await asyncio.wait_for(asked.wait(), 5)
+    assert await asyncio.wait_for(said(other, "ada@hpc's password: "), 1) == "hpc's"
+    go_on.set()
+    assert await slow == "typed"
+
+
+async def test_cancelled_in_the_queue_it_is_not_asked() -> None:
+    asked: list[str] = []
+    go_on = asyncio.Event()
+
+    async def person(prompt: Prompt) -> str:
+        asked.append(prompt.who)
+        await go_on.wait()
+        return "typed"
+
+    asking = Asking(person, 5)
+    tasks, deadlines = [], []
+    for name in ("a@a", "b@b", "c@c"):
+        deadlines.append(Deadline(60))
+        each = Answers(NOTHING, asking, OneTimeCodes(), named=True, deadline=deadlines[-1])
+        tasks.append(asyncio.ensure_future(said(each, f"{name}'s password: ")))
+        await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.wait((tasks[1],))
+    go_on.set()
+    assert [await tasks[0], await tasks[2]] == ["typed", "typed"]
+    assert asked == ["a@a", "c@c"]
+    left = deadlines[1].left
+    await asyncio.sleep(0.01)
+    assert deadlines[1].left < left  # it goes on
+
+
+async def test_waiting_for_a_turn_is_not_held_against_the_log_in_nor_the_person() -> None:
+    async def person(prompt: Prompt) -> str:
+        await asyncio.sleep(0.1)
+        return "typed"
+
+    asking = Asking(person, 0.25)  # for each question: five together take longer
+    many = [
+        Answers(NOTHING, asking, OneTimeCodes(), named=True, deadline=Deadline(0.05))
+        for _ in range(5)
+    ]
+    assert await asyncio.gather(*(said(each, "a@b's password: ") for each in many)) == ["typed"] * 5
+    assert all(each._deadline.left > 0 for each in many)
+
+
+async def test_after_a_choice_there_is_time_for_a_push_to_be_approved() -> None:
+    for text, more in (
+        ("(ada@hpc) Passcode or option (1-3): ", True),
+        ("(ada@hpc) Press Enter when you have approved it ", True),
+        ("(ada@hpc) Verification code: ", False),
+        ("ada@hpc's password: ", False),
+    ):
+        deadline = Deadline(1)
+        asking = Asking(Person("1"), 100)
+        answers = Answers(NOTHING, asking, OneTimeCodes(), named=True, deadline=deadline)
+        assert await said(answers, text) == "1"
+        assert (deadline.left > 50) is more
+
+
+async def test_it_tells_when_a_person_is_asked() -> None:
+    told: list[bool] = []
+
+    async def person(prompt: Prompt) -> None:
+        told.append(bool("asked"))
+        raise RuntimeError
+
+    answers = Answers(
+        STORED,
+        Asking(person, 5),
+        OneTimeCodes(),
+        named=True,
+        deadline=Deadline(60),
+        on_asking=told.append,
+    )
+    await said(answers, "ada@hpc's password: ")
+    assert told == []
+    await said(answers, "ada@hpc's password: ")
+    assert told == [True, True, False]
+
+
+async def test_a_code_that_has_to_be_waited_for_takes_none_of_the_log_ins_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(OneTimeCodes):
+        async def next_code(self, secret: Secret) -> Secret:
+            await asyncio.sleep(0.2)
+            return Secret("123456")
+
+    deadline = Deadline(0.05)
+    answers = Answers(STORED, Asking(None, 5), Slow(), named=True, deadline=deadline)
+    async with deadline.enforced():
+        assert await said(answers, "(ada@hpc) Verification code: ") == "123456"
+
+
+async def test_a_seed_that_is_none_ends_the_log_in_and_is_not_shown() -> None:
+    stored = Stored([Asker(frozenset({"ada@hpc"}), totp=Secret("s33d!"))])
+    answers = make(stored)
+    assert await said(answers, "(ada@hpc) Verification code: ") is None
+    assert answers.unanswered is not None
+    assert "s33d" not in f"{answers.why} {answers.trouble!r}"
+    assert answers.given == set()
+
+
+async def test_a_notice_goes_wrong_quietly_or_not_at_all() -> None:
+    touch = TouchPrompt("Confirm user presence …")
+    told = Person(RuntimeError("no display"))
+    deadline = Deadline(60)
+    answers = Answers(NOTHING, Asking(told, 5), OneTimeCodes(), named=True, deadline=deadline)
+    with pytest.raises(RuntimeError):
+        await answers.notice(touch)
+    nobody = Answers(NOTHING, Asking(None, 0.05), OneTimeCodes(), named=True, deadline=deadline)
+    with pytest.raises(TimeoutError):
+        await nobody.notice(touch)
+    assert nobody.given == set()
+    left = deadline.left
+    await asyncio.sleep(0.01)
+    assert deadline.left < left
+
+
+async def test_what_is_no_question_is_kept_for_the_message() -> None:
+    answers = make()
+    answers.refused(classify("$ "))
+    assert answers.unanswered is not None
+    assert answers.unanswered.kind == "unknown"
+    assert answers.why
+
+
+# Who gets it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(eve@jump) x\nada@hpc's password: ",
+        "(eve@jump) (ada@hpc) Password: ",
+        "(eve@jump) x\n(ada@hpc) Password: ",
+        "(eve@jump) Enter passphrase for key '/k': ",
+        "(eve@jump) x\nEnter passphrase for key '/k': ",
+        "(ada@hpc.evil) Password: ",
+        "(ADA@HPC) Password: ",
+        "(ada@hpc ) Password: ",
+        "(ada@hpc)Password: ",
+        " (ada@hpc) Password: ",
+        "ada@hpc's password:",
+        "ada@hpc's password:  ",
+        "x ada@hpc's password: ",
+        "(ada@hpc) \u202ePassword: ",
+        "Enter passphrase for key '/k' or else: ",
+    ],
+)
+async def test_nothing_stored_goes_to_anybody_else(text: str) -> None:
+    answers = make()
+    assert await said(answers, text) is None
+    assert (answers.given, answers._used) == (set(), set())
+
+
+async def test_a_password_is_given_once_whichever_way_it_is_asked_for() -> None:
+    answers = make()
+    assert await said(answers, "(ada@hpc) Password: ") == "hpc's"
+    assert await said(answers, "ada@hpc's password: ") is None
+    again = make()
+    assert await said(again, "ada@jump's password: ") == "jump's"
+    assert await said(again, "ada@hpc's password: ") == "hpc's"
+
+
+def test_nothing_secret_in_the_state_of_a_log_in() -> None:
+    async def show() -> str:
+        answers = make(person=Person("typed"))
+        await said(answers, "ada@hpc's password: ")
+        await said(answers, "ada@hpc's password: ")
+        await said(answers, "(ada@hpc) Verification code: ")
+        return f"{answers!r} {vars(answers)} {vars(answers._asking)}"
+
+    shown = asyncio.run(show())
+    for hidden in ("hpc's'", "typed", "phr4se", SEED):
+        assert hidden not in shown

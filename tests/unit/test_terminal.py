@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import termios
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -125,3 +127,84 @@ async def test_no_terminal() -> None:
 
 def test_there_is_one(desk: Desk) -> None:
     assert TerminalPrompter(desk.path).there is True
+
+
+async def test_a_question_again_says_so(desk: Desk) -> None:
+    again = replace(MENU, attempt=2, host="hpc")
+    _, shown = await ask(desk, again, "1\n")
+    assert "(again)" in shown
+    bare = replace(classify("Enter passphrase for key '/k': "), host="hpc")
+    _, shown = await ask(desk, bare, "x\n")
+    assert "hpc: Enter passphrase" in shown
+
+
+async def test_half_a_line_and_then_ctrl_d_is_declined(desk: Desk) -> None:
+    asking = asyncio.ensure_future(TerminalPrompter(desk.path)(PASSWORD))
+    await desk.sees("password: ")
+    while desk.flags & termios.ECHO:
+        await asyncio.sleep(0.01)
+    desk.type("half\x04")
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    desk.type("\x04")
+    assert await asking is None
+
+
+async def test_what_was_typed_before_the_question_is_no_answer(desk: Desk) -> None:
+    desk.type("early\n")
+    await asyncio.sleep(0.05)
+    assert (await ask(desk, PASSWORD, "late\n"))[0] == "late"
+
+
+async def test_a_person_who_corrects_a_typing_error(desk: Desk) -> None:
+    assert (await ask(desk, PASSWORD, "wrnog\x7f\x7f\x7fong\n"))[0] == "wrong"
+    assert (await ask(desk, PASSWORD, "wrong\x15right\n"))[0] == "right"
+
+
+async def test_out_of_time_the_terminal_is_as_it_was(desk: Desk) -> None:
+    before, open_before = desk.flags, len(os.listdir("/dev/fd"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await TerminalPrompter(desk.path)(PASSWORD)
+    assert desk.flags == before
+    assert len(os.listdir("/dev/fd")) == open_before
+    assert (await ask(desk, PASSWORD, "later\n"))[0] == "later"
+
+
+async def test_a_terminal_that_goes_away(desk: Desk) -> None:
+    threads = threading.active_count()
+    person, keep = pty.openpty()
+    asking = asyncio.ensure_future(TerminalPrompter(os.ttyname(keep))(PASSWORD))
+    await asyncio.sleep(0.1)
+    os.close(person)
+    async with asyncio.timeout(5):
+        with contextlib.suppress(OSError, termios.error):
+            assert await asking is None
+    os.close(keep)
+    assert threading.active_count() == threads
+
+
+async def test_a_person_who_stopped_the_output_keeps_nobody_else_waiting(desk: Desk) -> None:
+    """Ctrl-S: the terminal takes no more. The loop has other log-ins and commands to serve."""
+    termios.tcflow(desk.keep, termios.TCOOFF)
+    go_on = threading.Timer(1, termios.tcflow, (desk.keep, termios.TCOON))
+    go_on.start()
+    started = time.monotonic()
+    asking = asyncio.ensure_future(TerminalPrompter(desk.path)(PASSWORD))
+    await asyncio.sleep(0.05)
+    took = time.monotonic() - started
+    await asyncio.to_thread(go_on.join)
+    asking.cancel()
+    await asyncio.wait((asking,))
+    assert took < 0.5
+
+
+async def test_bytes_that_are_no_text_are_never_another_text(desk: Desk) -> None:
+    """A wrong password costs an attempt: rather none."""
+    asking = asyncio.ensure_future(TerminalPrompter(desk.path)(PASSWORD))
+    await desk.sees("password: ")
+    while desk.flags & termios.ECHO:
+        await asyncio.sleep(0.01)
+    os.write(desk.person, b"p\xe4ss\n")
+    answer = await asking
+    assert answer is None or "\ufffd" not in answer

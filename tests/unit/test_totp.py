@@ -92,3 +92,79 @@ async def test_two_at_once_get_two_codes(monkeypatch: pytest.MonkeyPatch) -> Non
     codes = OneTimeCodes()
     given = await asyncio.gather(*(codes.next_code(Secret(RFC)) for _ in range(4)))
     assert len({code.reveal() for code in given}) == 4
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log-in's deadline stands still meanwhile: nothing else would end the wait."""
+    clock, slept = [100_000.0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    monkeypatch.setattr(totp.asyncio, "sleep", sleep)
+    codes = OneTimeCodes()
+    await codes.next_code(Secret(RFC))
+    clock[0] -= 3600
+    await codes.next_code(Secret(RFC))
+    assert sum(slept) <= 60
+
+
+async def test_cancelled_while_it_waits_it_uses_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    codes, made = OneTimeCodes(), generator(RFC)
+    await codes.next_code(Secret(RFC))
+    waiting = asyncio.ensure_future(codes.next_code(Secret(RFC)))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+    monkeypatch.setattr(time, "time", lambda: 1020.0)
+    code = await asyncio.wait_for(codes.next_code(Secret(RFC)), 1)
+    assert code.reveal() == made.at(1020)
+
+
+async def test_one_secret_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setattr(totp.asyncio, "sleep", sleep)
+    codes = OneTimeCodes()
+    for text in (RFC, f"otpauth://totp/x:y?secret={RFC.lower()}&issuer=x"):
+        await codes.next_code(Secret(text))
+    assert slept == [pytest.approx(20)]
+
+
+def test_padding_that_a_qr_code_has() -> None:
+    """`=` is `%3D` in a URI."""
+    short = "GEZDGNBVGY3TQOJQGE"
+    plain = generator(short).at(59)
+    assert generator(f"{short}======").at(59) == plain
+    assert generator(f"otpauth://totp/x:y?secret={short}&issuer=x").at(59) == plain
+    assert generator(f"otpauth://totp/x:y?secret={short}======&issuer=x").at(59) == plain
+    assert generator(f"otpauth://totp/x:y?secret={short}{'%3D' * 6}&issuer=x").at(59) == plain
+
+
+def test_other_digests() -> None:
+    # RFC 6238, appendix B, with its 32 and 64 byte secrets.
+    for name, length, code in (("SHA256", 32, "46119246"), ("SHA512", 64, "90693936")):
+        key = (b"1234567890" * 7)[:length]
+        letters = totp.base64.b32encode(key).decode().rstrip("=")
+        uri = f"otpauth://totp/x:y?secret={letters}&issuer=x&digits=8&algorithm={name}"
+        assert generator(uri).at(59) == code
+
+
+async def test_no_secret_shows_in_the_codes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    codes = OneTimeCodes()
+    code = await codes.next_code(Secret(RFC))
+    with pytest.raises(ConfigError) as caught:
+        await codes.next_code(Secret("s3cret words"))
+    shown = f"{codes!r} {vars(codes)} {code} {caplog.text} {caught.value!r}"
+    for hidden in (RFC, code.reveal(), "s3cret words"):
+        assert hidden not in shown

@@ -39,6 +39,12 @@ def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
+def alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 async def soon(true: Callable[[], object], patience: float = 5) -> bool:
     """Whether it becomes true: for what other processes do."""
     for _ in range(int(patience / 0.02)):
@@ -59,7 +65,7 @@ STATES = {
     "flooding lines": 'mark()\nwhile True: say("x\\n")',
     "echoing": f'echo(True); say("{PASSWORD}"); mark(); hear()',
     "stubborn": f'signal.signal(15, signal.SIG_IGN); say("{PASSWORD}"); mark(); hear(); pause()',
-    "with a child": f'os.fork(); say("{PASSWORD}"); mark(); hear(); pause()',
+    "with a child": f'os.fork() or pause(); say("{PASSWORD}"); mark(); hear(); pause()',
     "without a terminal": "os.close(tty); mark(); pause()",
 }
 PREFIX = """
@@ -100,8 +106,8 @@ async def left_after(
         family += family[0].children(recursive=True)
     with contextlib.suppress(ProcessLookupError):
         await end(launched)
-    await soon(lambda: not any(map(psutil.Process.is_running, family)), 3)
-    left = [process for process in family if process.is_running()]
+    await soon(lambda: not any(map(alive, family)), 3)
+    left = [process for process in family if alive(process)]
     for process in left:
         process.kill()
     waiting.cancel()

@@ -272,3 +272,63 @@ def test_no_text_keeps_a_pattern_busy(text: str) -> None:
     if isinstance(prompt, prompts.MenuPrompt):
         assert prompt.options
     assert time.process_time() - started < 2
+
+
+WHO = st.from_regex(r"[^()\s\x00-\x1f\x7f-\x9f]{1,12}@[^()\s\x00-\x1f\x7f-\x9f]{1,12}", fullmatch=True)
+
+
+@given(WHO, st.one_of(texts, st.text()))
+def test_whoever_begins_a_question_is_who_asks_it(who: str, text: str) -> None:
+    prompt = classify(f"({who}) {text}")
+    if isinstance(prompt, prompts.UnknownPrompt):
+        assert prompt.who == ""
+    else:
+        assert prompt.who == who
+        assert prompt.kind in ("interactive", "password", "one-time", "new-password", "menu")
+
+
+@given(st.one_of(texts, st.text()))
+def test_only_ssh_itself_asks_for_what_is_on_this_machine(text: str) -> None:
+    prompt = classify(text)
+    if prompt.kind in ("passphrase", "fido-pin", "pkcs11-pin", "touch", "host-key"):
+        assert prompt.who == ""
+        assert not text.lstrip("\r\n").startswith("(")
+
+
+# Unicode's Bidi_Control, all of it.
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+@pytest.mark.parametrize("mark", BIDI, ids=lambda mark: f"U+{ord(mark):04X}")
+def test_nothing_turns_the_writing_direction(mark: str) -> None:
+    prompt = classify(f"(ada@hpc) {mark}Password: ")
+    assert isinstance(prompt, prompts.UnknownPrompt)
+    assert mark not in prompt.text
+    assert mark not in sanitise(f"a{mark}b")
+
+
+@pytest.mark.parametrize("kind", prompts.KINDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["@", "a@b", "(", "(a@b) ", "old ", "old password ", "password\n", "(1-", "code ", "pin "],
+        *["\n", "\r\n", " ", "'", "': ", "1. x\n", "Password: \n", "old password " * 45 + "\n"],
+        "code " * 79 + "\n",
+    ],
+)
+def test_twice_the_text_takes_about_twice_the_time(kind: type[Prompt], text: str) -> None:
+    """A pattern whose time grows with the square takes 64 times as long for 8 times the text."""
+    before = [
+        *["", "(a@b) ", "Enter passphrase for key '", "Enter PIN for A-SK key ", "Enter "],
+        *["The authenticity of host '", "Confirm user presence for key "],
+    ]
+
+    def took(size: int) -> float:
+        whole = [(start + text * (size // len(text)))[:size] + "x" for start in before]
+        started = time.process_time()
+        for each in whole:
+            kind.pattern.fullmatch(each)
+        return time.process_time() - started
+
+    small, large = took(8 * 1024), took(64 * 1024)
+    assert large < max(0.05, 24 * small)

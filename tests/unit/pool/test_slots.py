@@ -577,3 +577,62 @@ class PoolHistory(RuleBasedStateMachine):
 
 TestPoolHistory = PoolHistory.TestCase
 TestPoolHistory.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+# What a person had to log in for
+
+
+def test_what_a_person_logged_in_for_is_ended_by_neither_age_nor_idleness() -> None:
+    kept, plain = member(1), member(2)
+    kept.precious = True
+    book = slots(2, kept, plain, max_age=50, max_idle=20)
+    assert [e.member for e in book.expired(1e9)] == [plain]
+    assert book.overdue(kept, 1e9) is None
+    assert not kept.is_stale(0, 1e9)
+    assert not kept.is_idle_too_long(0, 1e9)
+    assert book.remove(plain)
+    assert book.next_expiry() is None
+
+
+def test_it_leaves_all_the_same_when_it_is_of_no_use() -> None:
+    kept = member()
+    kept.precious = True
+    book = slots(1, kept, max_health_failures=2)
+    kept.health_check_failures = 2
+    assert book.overdue(kept, 0) == "it failed its health checks"
+    kept.connection.usable = False
+    assert book.overdue(kept, 0) == "it cannot be used any more"
+    assert book.unusable() == [kept]
+    assert book.lendable() is None
+
+
+@pytest.mark.parametrize(
+    ("masters", "dials", "members", "dialling", "wanted"),
+    [
+        (1, 1, 0, 0, 1),
+        (1, 1, 0, 1, 0),
+        (1, 1, 1, 0, 0),
+        (1, 1, 3, 0, 0),  # there were more before it was known
+        (1, 4, 0, 0, 1),
+        (5, 1, 0, 0, 1),  # one trial first
+        (5, 1, 0, 1, 0),
+        (5, 1, 0, 3, 0),
+        (5, 1, 1, 0, 1),
+        (None, 1, 0, 0, 1),
+        (2, None, 0, 0, 2),
+        (None, None, 0, 0, 4),
+        (0, 4, 0, 0, 0),
+        (9, 9, 0, 0, 9),  # the caller's figures, whatever pool_size is
+    ],
+)
+def test_dials_wanted_within_other_limits(
+    masters: int | None, dials: int | None, members: int, dialling: int, wanted: int
+) -> None:
+    book = slots(5, *(member(n) for n in range(members)), max_parallel_dials=4)
+    book.waiters.extend(Waiter(n) for n in range(9))
+    for _ in range(dialling):
+        book.reserve()
+    assert book.dials_wanted(masters, dials) == wanted
+    if not wanted:
+        book.replacing = 9  # an unhealthy one is no reason to go beyond them
+        assert book.dials_wanted(masters, dials) == 0
