@@ -199,19 +199,19 @@ class Dialler:
     async def _prepare(self) -> Stored:
         """Finds the jump host to go through, and what is stored for all who may ask."""
         resolved = await self.knowledge.resolved(self.config)
-        self._jump = self._shared_jump(resolved)
+        self._jump = await self._shared_jump(resolved)
         hosts: list[Host] = [(self.config, resolved)]
         if resolved.proxied and self._jump is None:
             hosts += await _hops(self.config, resolved)
         return await gather(self._means.credentials, hosts)
 
-    def _shared_jump(self, resolved: Resolved) -> JumpHost | None:
+    async def _shared_jump(self, resolved: Resolved) -> JumpHost | None:
         if not self._means.pool.share_jump_hosts or resolved.proxy_jump is None:
             return None
         hop = nearest_hop(self.config, resolved.proxy_jump)
         if hop is None or leads_to_itself(self.config, hop):
             return None
-        return self._means.jump_host(hop)
+        return await self._means.jump_host(hop)
 
     async def _answers(self, stored: Stored, deadline: Deadline) -> Answers | None:
         asking = self._means.asking

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from .errors import ConfigError, DisconnectError, Error, again
 from .link import Link
 from .means import Means
 from .openssh.controldir import JUMP_LABEL
+from .openssh.resolve import Resolved, resolve
 from .tasks import TaskGroup
 
 log = logging.getLogger("sshmux.dial")
@@ -159,16 +160,24 @@ class Jump:
 
 
 class Jumps:
-    """The jump hosts of one manager, by their settings."""
+    """The jump hosts of one manager, by what they are: whatever names they are given."""
 
     def __init__(self) -> None:
-        self._known: dict[ConnectionConfig, Jump] = {}
+        self._known: dict[Hashable, Jump] = {}
+        self._names: dict[ConnectionConfig, Jump] = {}
 
-    def get(self, config: ConnectionConfig, means: Means) -> Jump:
-        """The jump host of these settings, the same each time."""
-        if config not in self._known:
-            self._known[config] = Jump(config, means)
-        return self._known[config]
+    async def get(self, config: ConnectionConfig, means: Means) -> Jump:
+        """The jump host of these settings: the same for the same user, host and way there.
+
+        Raises `ConfigError` when ssh cannot make anything of them (jump hosts in a circle, say).
+        """
+        if config not in self._names:
+            key = _identity(config, await resolve(config))
+            jump = self._known.get(key)
+            if jump is None:
+                jump = self._known[key] = Jump(config, means)
+            self._names[config] = jump
+        return self._names[config]
 
     def reset(self) -> None:
         """Somebody asked for another try, or gave another secret."""
@@ -193,3 +202,11 @@ class Jumps:
         for jump in self._known.values():
             jump.abandon(end=end)
         self._known.clear()
+        self._names.clear()
+
+
+def _identity(config: ConnectionConfig, resolved: Resolved) -> Hashable:
+    """What makes two masters on jump hosts interchangeable."""
+    where = (resolved.user, resolved.hostname, resolved.port, resolved.host_key_alias)
+    how = (resolved.proxy_jump, resolved.proxied, config.use_agent)
+    return (*where, *how, config.config_file, config.ssh_program)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -75,7 +75,7 @@ class Means:
     """What the diallers of one manager share.
 
     Attributes:
-        jump_host: the one of these settings, the same each time.
+        jump_host: the one of these settings, the same each time for the same host and user.
         before_dial: called before each log-in.
     """
 
@@ -85,5 +85,5 @@ class Means:
     codes: OneTimeCodes
     asking: Asking
     places: Places
-    jump_host: Callable[[ConnectionConfig], JumpHost]
+    jump_host: Callable[[ConnectionConfig], Awaitable[JumpHost]]
     before_dial: Callable[[], None]

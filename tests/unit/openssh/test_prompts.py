@@ -274,7 +274,9 @@ def test_no_text_keeps_a_pattern_busy(text: str) -> None:
     assert time.process_time() - started < 2
 
 
-WHO = st.from_regex(r"[^()\s\x00-\x1f\x7f-\x9f]{1,12}@[^()\s\x00-\x1f\x7f-\x9f]{1,12}", fullmatch=True)
+WHO = st.from_regex(
+    r"[^()\s\x00-\x1f\x7f-\x9f]{1,12}@[^()\s\x00-\x1f\x7f-\x9f]{1,12}", fullmatch=True
+)
 
 
 @given(WHO, st.one_of(texts, st.text()))
