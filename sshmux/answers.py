@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,17 +28,14 @@ from .openssh.prompts import (
     Prompt,
     UnknownPrompt,
 )
-from .secret import Secret
+from .secret import Secret, can_be_typed
 from .totp import OneTimeCodes
 
 log = logging.getLogger("sshmux.dial")
 
 Prompter = Callable[[Prompt], Awaitable[str | None]]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a terminal acts on them
 _SHOWN = 100  # characters of a key's path
-# readpassphrase() reads 1,023 bytes, and a terminal's line has 1,024 on macOS.
-_LONGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -202,13 +198,18 @@ class Answers:
     async def _persons_answer(self, prompt: Prompt) -> Answer | None:
         if self._asking.prompter is None or isinstance(prompt, UnknownPrompt):
             return None
+        if prompt.hidden and prompt.echo:
+            self._decline(prompt, "the terminal would show the answer")
+            return None
         with self._persons_time():
             async with self._asking.turn:
                 prompt = replace(prompt, deadline=now() + self._asking.timeout)
                 try:
-                    async with asyncio.timeout(self._asking.timeout):
+                    async with asyncio.timeout(self._asking.timeout) as limit:
                         text = await _ask(self._asking.prompter, prompt)
                 except TimeoutError:
+                    if not limit.expired():
+                        raise  # the prompter's own
                     self._decline(prompt, f"nobody answered within {self._asking.timeout:g} s")
                     return None
         if text is None:
@@ -240,9 +241,15 @@ async def _ask(prompter: Prompter, prompt: Prompt) -> str | None:
     answer = prompter(prompt)
     if not inspect.isawaitable(answer):
         raise TypeError("prompter= must be an async function: it returned without being awaited")
-    text = await answer
+    try:
+        text = await answer
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return None  # it was not us who were cancelled: a dialog that was closed, say
     if text is not None and not isinstance(text, str):
         raise TypeError("the prompter has to return a str, or None to decline")
-    if text is not None and (_CONTROL.search(text) or len(text.encode()) > _LONGEST):
+    if text is not None and not can_be_typed(text):
         raise ValueError("an answer is one line of at most 1,000 bytes, without control characters")
     return text

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from .clock import now
 from .errors import ConfigError
+from .secret import LONGEST, UNFIT
 from .tasks import InOrder
 
 log = logging.getLogger("sshmux.credentials")
@@ -22,8 +22,6 @@ log = logging.getLogger("sshmux.credentials")
 T = TypeVar("T")
 
 DEADLINE = 10.0  # seconds for one keyring call; unlocking by hand may need them
-_LONGEST = 1000  # bytes that a terminal's line and readpassphrase() take everywhere
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a terminal acts on them
 _AVOID = 60.0  # seconds without keyring calls after one failed, or found nothing
 
 
@@ -72,9 +70,9 @@ class Credentials:
         __tracebackhide__ = True
         if not isinstance(password, str) or not password:
             raise ConfigError("the secret is empty: use delete_password() to remove one")
-        if _CONTROL.search(password):
+        if UNFIT.search(password):
             raise ConfigError("the secret has a control character in it: no prompt takes that")
-        if len(password.encode("utf-8", "surrogatepass")) > _LONGEST:
+        if len(password.encode()) > LONGEST:
             raise ConfigError("the secret is longer than 1,000 bytes: no prompt takes that")
         self._absent.pop(name, None)
         if not keep:
@@ -121,8 +119,12 @@ class Credentials:
         asked = [n for n in wanted if n not in found and self._absent.get(n, 0.0) <= at]
         if not asked or self._avoiding:
             return found
+        before = dict(self._changes)
         kept = await self._await(lambda: _fetch_all(self._service, asked)) or {}
-        self._absent.update({name: now() + _AVOID for name in asked if name not in kept})
+        missing = [name for name in asked if name not in kept]
+        # What was stored in the meantime is not missing.
+        missing = [name for name in missing if self._changes.get(name) == before.get(name)]
+        self._absent.update({name: now() + _AVOID for name in missing})
         return found | kept
 
     @property

@@ -61,6 +61,7 @@ class Dialler:
         self.config = config
         self.knowledge = Knowledge.of(config)
         self.adopted = 0
+        self.also: set[str] = set()  # other names under which its secrets may be stored
         self._label = label
         self._cluster_id = cluster_id
         self._means = means
@@ -203,7 +204,7 @@ class Dialler:
         hosts: list[Host] = [(self.config, resolved)]
         if resolved.proxied and self._jump is None:
             hosts += await _hops(self.config, resolved)
-        return await gather(self._means.credentials, hosts)
+        return await gather(self._means.credentials, hosts, sorted(self.also))
 
     async def _shared_jump(self, resolved: Resolved) -> JumpHost | None:
         if not self._means.pool.share_jump_hosts or resolved.proxy_jump is None:
@@ -264,7 +265,8 @@ class Dialler:
 
     def _mention_keyring(self, error: DisconnectError) -> None:
         """A locked keyring may have held what was missing."""
-        if problem := self._means.credentials.problem:
+        problem = self._means.credentials.problem
+        if problem and problem not in str(error):  # a jump host's error has it already
             error.args = (f"{error} (And {problem}: what is stored there was not used.)",)
 
     async def _once(self, this: _Try) -> Link:

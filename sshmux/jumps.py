@@ -36,8 +36,9 @@ class Jump:
         self._max_idle = means.pool.max_idle
         self._patience = means.pool.health_timeout
         self._link: Link | None = None
+        self._former: list[Link] = []  # whose sockets are gone
         self._lock = asyncio.Lock()
-        self._tries = 0
+        self._failures = 0
         self._failure: Error | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._endings = TaskGroup()
@@ -76,10 +77,10 @@ class Jump:
         self.users += 1
         self._stay()
         try:
-            tries = self._tries
+            failures = self._failures
             async with self._lock:
                 link = self._usable()
-                if link is None and self._tries != tries and self._failure is not None:
+                if link is None and self._failures != failures and self._failure is not None:
                     raise again(self._failure)
                 if link is None:
                     link = await self._log_in()
@@ -94,15 +95,14 @@ class Jump:
         return self._link if self._link is not None and self._link.usable else None
 
     async def _log_in(self) -> Link:
-        self._tries += 1
-        self._failure = None
         try:
             link = await self.dialler.dial("1")
         except Error as error:
+            self._failures += 1
             self._failure = again(error)
             raise
         if self._link is not None:
-            self._endings.start(self._link.close())
+            self._former.append(self._link)  # somebody may still go through it
         self._link = link
         link.master.on_lost(lambda: self._endings.start(link.close_lost()))
         return link
@@ -145,8 +145,10 @@ class Jump:
         """Ends its master, or lets it live on to be adopted."""
         self._stay()
         link, self._link = self._link, None
+        former, self._former = self._former, []
         if link is not None:
             await link.close(leave=leave)
+        await asyncio.gather(*(each.close() for each in former))
 
     async def settled(self) -> None:
         """Waits for what is being tidied up."""
@@ -154,9 +156,9 @@ class Jump:
 
     def abandon(self, *, end: bool) -> None:
         """Lets go without a loop to do it in: see `Master.abandon`."""
-        if self._link is not None:
-            self._link.master.abandon(end=end)
-            self._link = None
+        for link in (*self._former, *((self._link,) if self._link else ())):
+            link.master.abandon(end=end)
+        self._link, self._former = None, []
 
 
 class Jumps:
@@ -176,6 +178,7 @@ class Jumps:
             jump = self._known.get(key)
             if jump is None:
                 jump = self._known[key] = Jump(config, means)
+            jump.dialler.also.add(config.address)
             self._names[config] = jump
         return self._names[config]
 
@@ -208,5 +211,5 @@ class Jumps:
 def _identity(config: ConnectionConfig, resolved: Resolved) -> Hashable:
     """What makes two masters on jump hosts interchangeable."""
     where = (resolved.user, resolved.hostname, resolved.port, resolved.host_key_alias)
-    how = (resolved.proxy_jump, resolved.proxied, config.use_agent)
+    how = (resolved.proxy_jump, resolved.proxied, resolved.identity_files, config.use_agent)
     return (*where, *how, config.config_file, config.ssh_program)

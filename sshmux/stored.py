@@ -14,14 +14,24 @@ from .secret import Secret
 Host = tuple[ConnectionConfig, Resolved]
 
 
-async def gather(credentials: Credentials, hosts: Sequence[Host]) -> Stored:
-    """The secrets for all hosts that may ask in one log-in, looked up in one go."""
+async def gather(
+    credentials: Credentials, hosts: Sequence[Host], also: Sequence[str] = ()
+) -> Stored:
+    """The secrets for all hosts that may ask in one log-in, looked up in one go.
+
+    Parameters:
+        also: more names of the first host.
+    """
     keys = sorted({path for _, resolved in hosts for path in resolved.existing_identity_files()})
-    names = [name for host in hosts for name in addresses(*host)]
+    called = [addresses(*host) for host in hosts]
+    called[0] += also
+    names = [name for names in called for name in names]
     found = await credentials.lookup_all(
         [*names, *map(totp_entry, names), *map(passphrase_entry, keys)]
     )
-    askers = [_asker(host, found) for host in hosts]
+    askers = [
+        _asker(resolved, names, found) for (_, resolved), names in zip(hosts, called, strict=True)
+    ]
     passphrases = {
         key: Secret(found[passphrase_entry(key)]) for key in keys if passphrase_entry(key) in found
     }
@@ -38,9 +48,7 @@ def addresses(config: ConnectionConfig, resolved: Resolved | None = None) -> lis
     return list(dict.fromkeys(names))
 
 
-def _asker(host: Host, found: dict[str, str]) -> Asker:
-    config, resolved = host
-    names = addresses(config, resolved)
+def _asker(resolved: Resolved, names: Sequence[str], found: dict[str, str]) -> Asker:
     return Asker(
         expected_who(resolved.user, resolved.prompt_host),
         password=_first(found, names),

@@ -42,15 +42,12 @@ class TerminalPrompter:
 
     async def __call__(self, prompt: Prompt) -> str | None:
         """Shows the question and returns what was typed; None when it was declined."""
-        terminal = os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        # Non-blocking: a terminal may be stopped (Ctrl-S), and nobody else should wait for that.
+        flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
+        terminal = os.open(self._path, flags)
         try:
-            os.write(terminal, _shown(prompt).encode("utf-8", "replace"))
-            if not prompt.wants_answer:
-                return None
             with _echo(terminal, on=prompt.echo):
-                line = await _read_line(terminal)
-            if not prompt.echo:
-                os.write(terminal, b"\n")
+                line = await _converse(terminal, prompt)
         finally:
             os.close(terminal)
         if line is None or (isinstance(prompt, HostKeyPrompt) and not line):
@@ -71,15 +68,16 @@ def _echo(terminal: int, *, on: bool) -> Iterator[None]:
     wanted = termios.tcgetattr(terminal)
     wanted[3] |= termios.ICANON | termios.ISIG
     wanted[3] = wanted[3] | termios.ECHO if on else wanted[3] & ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSAFLUSH, wanted)
+    termios.tcsetattr(terminal, termios.TCSANOW, wanted)
+    termios.tcflush(terminal, termios.TCIFLUSH)  # what was typed before is no answer
     try:
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-async def _read_line(terminal: int) -> str | None:
-    """A line, read in a thread: a terminal is no event source everywhere (kqueue).
+async def _converse(terminal: int, prompt: Prompt) -> str | None:
+    """Asks and reads a line, in a thread: a terminal is no event source everywhere (kqueue).
 
     Cancelled, the thread is woken up through a pipe and waited for.
     """
@@ -89,7 +87,7 @@ async def _read_line(terminal: int) -> str | None:
 
     def read() -> None:
         try:
-            done.set_result(_until_newline(terminal, stop))
+            done.set_result(_ask(terminal, stop, prompt))
         except BaseException as error:
             done.set_exception(error)
 
@@ -103,14 +101,37 @@ async def _read_line(terminal: int) -> str | None:
         os.close(wake)
 
 
+def _ask(terminal: int, stop: int, prompt: Prompt) -> str | None:
+    _write(terminal, stop, _shown(prompt).encode("utf-8", "replace"))
+    line = _until_newline(terminal, stop) if prompt.wants_answer else None
+    if prompt.wants_answer and not prompt.echo:
+        _write(terminal, stop, b"\n")  # the one that was typed is not shown
+    return line
+
+
+def _write(terminal: int, stop: int, text: bytes) -> None:
+    while text:
+        stopped, _, _ = select.select([stop], [terminal], [])
+        if stopped:
+            return
+        with contextlib.suppress(BlockingIOError):
+            text = text[os.write(terminal, text) :]
+
+
 def _until_newline(terminal: int, stop: int) -> str | None:
     text = b""
     while not text.endswith(b"\n") and len(text) < _LONGEST:
         ready, _, _ = select.select([terminal, stop], [], [])
         if stop in ready:
             return None
-        data = os.read(terminal, _LONGEST)
+        try:
+            data = os.read(terminal, _LONGEST)
+        except BlockingIOError:
+            continue
         if not data:
             return None  # Ctrl-D
         text += data
-    return text.rstrip(b"\n").decode("utf-8", "replace")
+    try:
+        return text.rstrip(b"\n").decode()
+    except UnicodeDecodeError:
+        return None  # sent as anything else, it would be a wrong answer

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sshmux.credentials")
 
 _LEAST = 20  # bytes of a secret; a multiple of 5, which base32 writes without padding
-_SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+")
+_SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+(?:%3[Dd])*")
 _INSTALL = "one-time codes need pyotp: pip install 'sshmux[otp]'"
 
 
@@ -62,7 +62,7 @@ def _padded(secret: str) -> str:
 
     HMAC fills a key with zeros by itself (RFC 2104, 2): with them, the codes are the same.
     """
-    letters = secret.rstrip("=")
+    letters = re.sub(r"(?:=|%3[Dd])+$", "", secret)
     key = base64.b32decode(letters + "=" * (-len(letters) % 8), casefold=True)
     return base64.b32encode(key.ljust(_LEAST, b"\0")).decode() if key else ""
 
@@ -82,7 +82,7 @@ class OneTimeCodes:
             step = int(
                 time.time() // made.interval
             )  # the server's clock, not ours that never jumps
-            if self._used.get(key, -1) >= step:
+            if step <= self._used.get(key, -1) <= step + 1:  # beyond that, the clock was set back
                 step = self._used[key] + 1
                 wait = max(0.0, step * made.interval - time.time())
                 log.info("the current one-time code was used: waiting %.0f s for the next", wait)

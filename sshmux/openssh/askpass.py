@@ -36,6 +36,7 @@ import threading
 import time
 from typing import Any
 
+from ..secret import can_be_typed
 from .prompts import Prompt, UnknownPrompt, classify
 
 _SETTLED = 0.05  # seconds of silence after which a question is taken to be whole
@@ -90,6 +91,7 @@ class Dialogue:
         self._echoed = ""  # what we typed into an echo, and expect to read
         self._asking = False
         self._over = False
+        self._over_at = 0.0
 
     def run(self) -> int:
         """Passes questions and answers on until ssh has exited; returns its exit status."""
@@ -98,6 +100,8 @@ class Dialogue:
             ready, _, _ = select.select(sources, [], [], self._patience())
             if self._exited in ready:
                 return self._process.wait()
+            if self._over and time.monotonic() > self._over_at + _LAST_WORDS:
+                self._signal(signal.SIGKILL)
             if 0 in ready:
                 self._listen()
             if self._terminal in ready:
@@ -107,9 +111,7 @@ class Dialogue:
                     self._read(self._spawn.read_nonblocking(_PIECE, timeout=0))
                 except self._gone:
                     return self._process.wait()
-            elif not ready and self._over:
-                self._signal(signal.SIGKILL)
-            elif not ready:
+            elif not ready and not self._over:
                 self._ask(self._prompt())
 
     def _patience(self) -> float | None:
@@ -142,9 +144,9 @@ class Dialogue:
 
     def _take_notices(self) -> None:
         """Whole lines are no question, but one kind of them wants something of a person."""
-        while "\n" in self._text:
-            line, _, rest = self._text.lstrip("\r\n").partition("\n")
-            prompt = classify(f"{line}\n", named=self._named)
+        while True:
+            line, newline, rest = self._text.lstrip("\r\n").partition("\n")
+            prompt = classify(line + newline, named=self._named)
             if prompt.wants_answer:
                 return
             self._manager.tell(notice=prompt.text)
@@ -166,6 +168,8 @@ class Dialogue:
         messages = self._manager.hear()
         if messages is None:
             self.end()
+            if not select.select([self._exited], [], [], _LAST_WORDS)[0]:
+                self._signal(signal.SIGKILL)
             os._exit(1)
         for message in messages:
             self._answer(message["answer"], hidden=message.get("hidden", True))
@@ -174,7 +178,7 @@ class Dialogue:
         if self._over or not self._asking:
             return
         echoes = self._echoes
-        if answer is None or (hidden and echoes):
+        if answer is None or (hidden and echoes) or not can_be_typed(answer):
             self.end()
             return
         self._asking = False
@@ -194,7 +198,7 @@ class Dialogue:
 
     def end(self) -> None:
         """Ends ssh and whatever it started (a ProxyCommand)."""
-        self._over = True
+        self._over, self._over_at = True, time.monotonic()
         self._signal(signal.SIGTERM)
 
     def _signal(self, number: int) -> None:

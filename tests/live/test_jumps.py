@@ -108,7 +108,7 @@ async def test_chains_of_two_and_three_hops(tmp_path: Path) -> None:
 
 async def test_one_host_by_two_names_in_proxyjump(tmp_path: Path) -> None:
     async with servers({}, {}, {}) as (bastion, a, b):
-        spec = f"{bastion.username}@127.0.0.1:{bastion.port}"
+        spec = f"{bastion.username}@{bastion.alias}:{bastion.port}"
         config = config_of(tmp_path / "config", [bastion, a, b], {a: spec, b: bastion.alias})
         async with managed(config, {"a": a, "b": b}, pool_size=2) as manager:
             assert await asyncio.gather(*(use(manager, name) for name in "abab")) == ["in\n"] * 4

@@ -292,7 +292,9 @@ async def test_a_prompters_own_timeout_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["s3cret\x03", "s3cret\udce4word", "s3cret\nword", "s3cret" * 200]
+    "answer",
+    ["s3cret\x03", "s3cret\udce4word", "s3cret\nword", "s3cret" * 200],
+    ids=["control", "surrogate", "lines", "long"],
 )
 async def test_an_answer_that_is_none_is_not_shown_either(answer: str) -> None:
     answers = make(NOTHING, Person(answer))

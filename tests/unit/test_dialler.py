@@ -134,7 +134,7 @@ class World:
         def count() -> None:
             self.before += 1
 
-        def jump_host(config: ConnectionConfig) -> Jump:
+        async def jump_host(config: ConnectionConfig) -> Jump:
             self.jumped.append(config.address)
             return self.jump
 

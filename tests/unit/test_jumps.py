@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sshmux.config import ConnectionConfig, PoolConfig
-from sshmux.errors import ConfigError, ConnectionRefused, PermissionDenied
+from sshmux.errors import ConfigError, ConnectionLost, ConnectionRefused, PermissionDenied
 from sshmux.jumps import Jump, Jumps
 
 CONFIG = ConnectionConfig("bastion")
@@ -29,6 +29,7 @@ class Link:
         self.usable = True
         self.lost: list[Callable[[], object]] = []
         self.left: bool | None = None
+        self.answer: int | BaseException = 0
         self._log = log
         self._on_closed = on_closed
         self.master = SimpleNamespace(
@@ -48,6 +49,12 @@ class Link:
 
     async def close_lost(self) -> None:
         await self.close()
+
+    async def control(self, line: str, timeout: float) -> int:
+        assert timeout > 0
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
 
 
 class Dialler:
@@ -211,22 +218,79 @@ async def test_two_who_log_in_through_one_another_at_the_same_time_do_not_wait_f
     assert (a.users, b.users) == (2, 2)
 
 
+@pytest.mark.parametrize("answer", [0, 1, 127, 255])
+async def test_any_answer_is_one(answer: int) -> None:
+    jump, dialler = make()
+    await jump.verify()  # nothing to look at
+    await jump.hold()
+    dialler.links[0].answer = answer
+    await jump.verify()
+    assert (jump.connected, dialler.log) == (True, [])
+
+
+@pytest.mark.parametrize("answer", [TimeoutError(), ConnectionLost("gone")])
+async def test_one_that_does_not_answer_is_replaced(answer: BaseException) -> None:
+    jump, dialler = make()
+    await jump.hold()
+    dialler.links[0].answer = answer
+    await asyncio.gather(jump.verify(), jump.verify())
+    await jump.settled()
+    assert dialler.log == ["closed bastion-1"]
+    assert await jump.hold() == Path("/s/bastion-2")
+    await jump.verify()
+    assert jump.connected
+    assert jump.users == 2
+
+
+async def test_one_that_was_replaced_meanwhile_is_left_alone() -> None:
+    jump, dialler = make()
+    await jump.hold()
+    old = dialler.links[0]
+    go_on = asyncio.Event()
+
+    async def control(line: str, timeout: float) -> int:
+        await go_on.wait()
+        raise TimeoutError
+
+    old.control = control  # type: ignore[method-assign]
+    verifying = asyncio.ensure_future(jump.verify())
+    await asyncio.sleep(0)
+    await old.close()
+    await jump.hold()
+    go_on.set()
+    await verifying
+    await jump.settled()
+    assert dialler.links[1].usable
+    assert await jump.hold() == Path("/s/bastion-2")
+
+
 # All of a manager's
 
 
 async def test_one_for_the_same_settings() -> None:
     jumps = Jumps()
-    one = jumps.get(CONFIG, means())
-    assert jumps.get(ConnectionConfig("bastion"), means()) is one
-    assert jumps.get(ConnectionConfig("bastion", username="ada"), means()) is not one
-    assert jumps.get(ConnectionConfig("bastion", 2222), means()) is not one
+    one = await jumps.get(CONFIG, means())
+    assert await jumps.get(ConnectionConfig("bastion"), means()) is one
+    assert await jumps.get(ConnectionConfig("bastion", username="ada"), means()) is not one
+    assert await jumps.get(ConnectionConfig("bastion", 2222), means()) is not one
+
+
+async def test_one_for_the_same_host_whatever_it_is_called(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("Host gate door\n  HostName bastion.example\n  User ada\n")
+    jumps, names = Jumps(), [("gate", None), ("door", None), ("bastion.example", "ada")]
+    configs = [ConnectionConfig(host, username=user, config_file=file) for host, user in names]
+    found = await asyncio.gather(*(jumps.get(config, means()) for config in configs * 2))
+    assert len(set(found)) == 1
+    other = ConnectionConfig("gate", username="eve", config_file=file)
+    assert await jumps.get(other, means()) is not found[0]
 
 
 async def chain() -> tuple[Jumps, Jump, Jump, list[str]]:
     """`inner` is reached through `outer`."""
     jumps, log = Jumps(), list[str]()
-    inner = jumps.get(ConnectionConfig("inner"), means(max_idle=60))
-    outer = jumps.get(ConnectionConfig("outer"), means(max_idle=60))
+    inner = await jumps.get(ConnectionConfig("inner"), means(max_idle=60))
+    outer = await jumps.get(ConnectionConfig("outer"), means(max_idle=60))
     for jump in (outer, inner):
         dialler = Dialler(jump.dialler.config)
         dialler.log = log
