@@ -32,6 +32,10 @@ log = logging.getLogger("sshmux.dial")
 _MAX_HOPS = 8  # of a chain of jump hosts whose secrets are looked up
 
 
+class NotWanted(Exception):
+    """While a log-in waited for its turn, it turned out that there are enough."""
+
+
 @dataclass(frozen=True)
 class _Try:
     """What all attempts of one dial have in common."""
@@ -138,16 +142,26 @@ class Dialler:
 
     # Dialling
 
-    async def dial(self, slot: str, listener: Listener | None = None) -> Link:
+    async def dial(
+        self,
+        slot: str,
+        listener: Listener | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Link:
         """A new link, held; or one to a master that lives already.
 
         Retries passing trouble, within the config's `timeout` in all.
 
         Parameters:
             listener: hears what ssh tells of a log-in, which then is made in any case.
+            wanted: asked when it is this one's turn, which may come late.
+
+        Raises `NotWanted` when it is not wanted any more.
         """
         stored = Stored() if self.config.dial == "never" else await self._prepare()
         async with self._in_turn(stored):
+            if not wanted():
+                raise NotWanted
             master = await self._living() if listener is None else None
             if master is not None:
                 return self._link(master)

@@ -10,7 +10,7 @@ from typing import Any
 from ..clock import now
 from ..config import PoolConfig
 from ..deadline import Deadline
-from ..dialler import Dialler
+from ..dialler import Dialler, NotWanted
 from ..errors import AcquireTimeout, ConnectionLost, Error, again
 from ..link import Link
 from ..tasks import TaskGroup, finish
@@ -181,7 +181,12 @@ class Pool:
         started = now()
         self.counters.dials += 1
         try:
-            link = await self.dialler.dial(str(slot))
+            link = await self.dialler.dial(str(slot), wanted=self._wanted)
+        except NotWanted:
+            self.counters.dials -= 1
+            self.slots.failed()
+            self.dispatch()
+            return
         except BaseException as error:
             self.slots.failed()
             if not isinstance(error, Exception):
@@ -210,6 +215,10 @@ class Pool:
             self._lost(member)
         self.dispatch()
         self._watch_expiry()
+
+    def _wanted(self) -> bool:
+        """Whether one more is allowed, now that more is known of this cluster."""
+        return len(self.slots.members) < self.dialler.most_masters
 
     def _dial_failed(self, slot: int, error: Exception) -> None:
         self.counters.dial_failures += 1

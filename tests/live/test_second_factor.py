@@ -88,6 +88,9 @@ async def test_a_stored_secret_makes_the_code() -> None:
             manager.set_totp_secret(1, SECRET.lower(), keyring=False)
             await forty(manager)
             assert (server.logins, server.failed_logins) == (1, 0)
+            # What began beside the first one, when nothing was known yet, is not made after all.
+            metrics = await manager.get_connection_metrics(1)
+            assert (metrics["dialling"], metrics["total_connections"]) == (0, 1)
 
 
 async def test_a_wrong_stored_secret_is_one_wrong_code_whoever_waits() -> None:
