@@ -115,12 +115,12 @@ async def test_a_persons_time_is_not_the_log_ins() -> None:
 async def test_a_persons_time_is_not_the_borrowers_either(tmp_path: Path) -> None:
     async def slow(prompt: Prompt) -> str:
         late.append(asyncio.ensure_future(use(manager)))  # one more comes while it is asked
-        await asyncio.sleep(1)
+        await asyncio.sleep(2.2)
         return "pw"
 
     late: list[asyncio.Future[str]] = []
     async with PrivateServer(**KBDINT) as server:
-        async with managed(server, register=NO_KEY, prompter=slow, acquire_timeout=0.7) as manager:
+        async with managed(server, register=NO_KEY, prompter=slow, acquire_timeout=2) as manager:
             assert await asyncio.gather(use(manager), use(manager)) == ["in\n"] * 2
             assert await late[0] == "in\n"
 
@@ -131,7 +131,8 @@ async def test_a_persons_time_is_not_the_borrowers_either(tmp_path: Path) -> Non
             keeper = asyncio.ensure_future(keep())
             await asyncio.sleep(0.1)
             with pytest.raises(sshmux.AcquireTimeout):  # nobody is asked: the time runs
-                await use(manager)
+                async with manager.get_connection(1, timeout=0.2):
+                    pass
             await keeper
     async with (
         PrivateServer(
@@ -147,7 +148,7 @@ async def test_a_persons_time_is_not_the_borrowers_either(tmp_path: Path) -> Non
         )
         register = {"host": server.alias, "port": 22, "config_file": config}
         async with managed(
-            server, register=register, prompter=slow, acquire_timeout=0.9, pool_size=1
+            server, register=register, prompter=slow, acquire_timeout=2, pool_size=1
         ) as manager:
             assert await use(manager) == "in\n"
             assert await late[0] == "in\n"
