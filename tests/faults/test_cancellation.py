@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from pathlib import Path
@@ -91,11 +92,12 @@ async def test_dial() -> None:
 
 def _clients() -> list[psutil.Process]:
     """Our ssh processes, helpers included; the sshd is our child, too."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.name() == "ssh" or child.name().startswith("python")
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it may be ending at this moment
+            if child.name() == "ssh" or child.name().startswith("python"):
+                found.append(child)
+    return found
 
 
 @pytest.mark.parametrize("how", ["stored", "person"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import subprocess
 import time
@@ -36,12 +37,14 @@ class Person:
 
 
 def helpers() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-        and any("sshmux.openssh import askpass" in word for word in process.cmdline())
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it may be ending at this moment
+            line = process.cmdline()
+            dead = process.status() == psutil.STATUS_ZOMBIE
+            if not dead and any("sshmux.openssh import askpass" in word for word in line):
+                found.append(process)
+    return found
 
 
 async def use(manager: sshmux.ConnectionManager, cluster: object = 1) -> str:
