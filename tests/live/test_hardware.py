@@ -18,13 +18,16 @@ PIN = "4321"
 
 
 class Person:
-    def __init__(self, *answers: str | None) -> None:
+    def __init__(self, *answers: str | None, key: Path | None = None) -> None:
         self.answers = list(answers)
         self.asked: list[Prompt] = []
+        self.key = key
 
     async def __call__(self, prompt: Prompt) -> str | None:
         self.asked.append(prompt)
         if not prompt.wants_answer:
+            if self.key is not None:
+                self.key.touch()
             return None
         return self.answers.pop(0) if self.answers else None
 
@@ -115,23 +118,23 @@ async def test_a_wrong_pin_is_typed_once_as_cards_lock_themselves(
 # notify_start, and read_passphrase), and becomes ssh. The texts are those of OpenSSH 9.2 with its
 # own regress/misc/sk-dummy as middleware, with which all of this was run by hand.
 
-FIDO = """\
+TOUCH = '    until rm "$0.key" 2>/dev/null; do sleep 0.05; done\n'
+FIDO = f"""\
 #!/bin/sh
 case " $* " in *" -M "*) ;; *) exec ssh "$@" ;; esac
 [ "$SSH_ASKPASS_REQUIRE" = never ] && [ -n "$DISPLAY" ] || exit 9
-touch() {
+touched() {{
     SSH_ASKPASS_PROMPT=none "$SSH_ASKPASS" \
         'Confirm user presence for key ED25519-SK SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hS'
-}
-touch
+{TOUCH}}}
+touched
 stty -echo </dev/tty
 printf "Enter PIN for ED25519-SK key /home/me/.ssh/id_ed25519_sk: " >/dev/tty
 read -r pin </dev/tty
 printf '\\n' >/dev/tty
 stty echo </dev/tty
-[ "$pin" = 4321 ] || { echo 'me@cluster: Permission denied (publickey).' >&2; exit 255; }
-touch
-sleep 0.2
+[ "$pin" = 4321 ] || {{ echo 'me@cluster: Permission denied (publickey).' >&2; exit 255; }}
+touched
 exec ssh "$@"
 """
 
@@ -143,7 +146,7 @@ async def test_a_fido_key_is_announced_and_its_pin_asked_for(
     program = tmp_path / "ssh-with-a-key"
     program.write_text(FIDO)
     program.chmod(0o700)
-    person = Person(pin)
+    person = Person(pin, key=tmp_path / "ssh-with-a-key.key")
     async with PrivateServer(login_shell="/bin/sh") as server:
         register = {"ssh_program": str(program), "timeout": 5}
         async with managed(server, register=register, prompter=person) as manager:
@@ -165,7 +168,8 @@ async def test_a_fido_key_is_announced_and_its_pin_asked_for(
 async def test_a_key_that_nobody_touches_has_the_persons_time(tmp_path: Path) -> None:
     """What waits to be touched does not count against the log-in's time."""
     program = tmp_path / "ssh-with-a-key"
-    program.write_text(FIDO.partition("stty")[0] + 'sleep 1.5\nexec ssh "$@"\n')
+    announced = FIDO.partition("stty")[0].replace(TOUCH, "    sleep 1.5\n")
+    program.write_text(announced + 'exec ssh "$@"\n')
     program.chmod(0o700)
     person = Person()
     async with PrivateServer(login_shell="/bin/sh") as server:
