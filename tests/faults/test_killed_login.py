@@ -15,7 +15,7 @@ import pytest
 from sshmux import ConnectionManager
 from sshmux.testing import PrivateServer
 
-from ..support import control_directory, masters, nap, processes, sleepers, until
+from ..support import control_directory, helpers, masters, nap, processes, sleepers, until
 
 PROGRAM = textwrap.dedent(
     """
@@ -137,14 +137,11 @@ async def test_commands_behind_a_jump_host_are_ended_before_the_way_to_them(
 
 async def test_a_killed_helper_is_a_failed_log_in() -> None:
     """The askpass dies under ssh, which must not go on with empty answers."""
-    import psutil
-
     import sshmux
 
     async def person(prompt: sshmux.Prompt) -> str:
-        for child in psutil.Process().children(recursive=True):
-            if "askpass" in " ".join(child.cmdline()):
-                child.kill()
+        for helper in helpers():
+            helper.kill()
         return "pw"
 
     with control_directory() as directory:

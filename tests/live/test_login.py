@@ -20,7 +20,7 @@ import sshmux
 from sshmux import ConnectionManager
 from sshmux.testing import PrivateServer
 
-from ..support import control_directory, managed, masters, nothing_left, until
+from ..support import control_directory, helpers, managed, masters, nothing_left, until
 
 PASSWORD = "correct horse %battery ${staple} 'q\""
 
@@ -348,19 +348,11 @@ async def test_cancelling_during_a_password_login_leaves_nothing() -> None:
     ):
         manager.set_password(1, "pw")
         task = asyncio.ensure_future(manager.connect(1))
-        await until(lambda: server.log.count("Connection from") or _helpers())
+        await until(lambda: server.log.count("Connection from") or helpers())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert _helpers() == []
-
-
-def _helpers() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if any("sshmux.openssh import askpass" in word for word in process.cmdline())
-    ]
+        assert helpers() == []
 
 
 # What the system's config says

@@ -9,13 +9,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-import psutil
 import pytest
 
 from sshmux import Prompt
 from sshmux.testing import PrivateServer
 
-from ..support import managed
+from ..support import helpers, managed
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-in-no-report"
@@ -98,8 +97,8 @@ async def test_the_helper_leaves_no_core_and_lets_nobody_look() -> None:
     owners: list[int] = []
 
     async def person(prompt: Prompt) -> str:
-        for child in psutil.Process().children(recursive=True):
-            if "askpass" in " ".join(child.cmdline()) and sys.platform == "linux":
+        for child in helpers():
+            if sys.platform == "linux":
                 seen.append(resource.prlimit(child.pid, resource.RLIMIT_CORE))
                 # A process that may not be dumped belongs to root in /proc (man 5 proc).
                 owners.append(Path(f"/proc/{child.pid}/mem").stat().st_uid)

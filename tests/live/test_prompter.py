@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import subprocess
 import time
@@ -11,14 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import sshmux
 from sshmux import Prompt
 from sshmux.testing import PrivateServer
 
-from ..support import managed, nap, sleepers, until
+from ..support import helpers, managed, nap, sleepers, until
 
 KBDINT = {"login_shell": "/bin/sh", "password": "pw", "methods": "keyboard-interactive"}
 NO_KEY: dict[str, Any] = {"key_file": None}
@@ -34,17 +32,6 @@ class Person:
     async def __call__(self, prompt: Prompt) -> str | None:
         self.asked.append(prompt)
         return self.answers.pop(0) if self.answers else None
-
-
-def helpers() -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it may be ending at this moment
-            line = process.cmdline()
-            dead = process.status() == psutil.STATUS_ZOMBIE
-            if not dead and any("sshmux.openssh import askpass" in word for word in line):
-                found.append(process)
-    return found
 
 
 async def use(manager: sshmux.ConnectionManager, cluster: object = 1) -> str:
