@@ -14,25 +14,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 from collections.abc import Callable
 
 from ..errors import ConnectionLost
-from . import muxproto
+from .conversation import Conversation
+from .muxproto import Alive, AliveCheck, Message
 
-_HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
-
-class Lease(asyncio.Protocol):
+class Lease:
     """Held by one owner; `on_lost` is called once if the master ends it."""
 
-    def __init__(self, on_lost: Callable[[], object]) -> None:
+    def __init__(self, path: os.PathLike[str], on_lost: Callable[[], object]) -> None:
         self._on_lost = on_lost
-        self._frames = muxproto.Frames()
-        self._transport: asyncio.Transport | None = None
         self._pings: dict[int, asyncio.Future[int]] = {}
         self._request = 0
-        self.held = False
+        self._conversation = Conversation(path, self._heard, self._ended)
+        self._conversation.watch()
 
     @classmethod
     async def take(
@@ -43,77 +40,62 @@ class Lease(asyncio.Protocol):
         Raises `OSError` when nothing listens there and `TimeoutError` when the master does not
         answer within `timeout` seconds (a stopped one accepts, and says nothing).
         """
-        loop = asyncio.get_running_loop()
-        lease = cls(on_lost)
-        async with asyncio.timeout(timeout):
-            await loop.create_unix_connection(lambda: lease, os.fspath(path))
-            try:
-                return lease, await lease._ping()
-            except BaseException:
-                lease.close()
-                raise
+        lease = cls(path, on_lost)
+        try:
+            return lease, await lease.ping(timeout)
+        except BaseException:
+            lease.close()
+            raise
+
+    @property
+    def held(self) -> bool:
+        """Whether it stands, as far as the event loop has heard."""
+        return not self._conversation.closed
 
     @property
     def standing(self) -> bool:
         """Held, and not hung up at this moment: asks the kernel, ahead of the event loop."""
-        if not self.held or self._transport is None:
-            return False
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not any(event & _HUNG_UP for _, event in poll.poll(0))
+        return self._conversation.standing
 
     async def ping(self, timeout: float) -> int:
         """The master's pid, from its own mouth: 0.1 ms, no process started.
 
         Raises `ConnectionLost` when the master is gone, `TimeoutError` when it does not answer.
         """
-        async with asyncio.timeout(timeout):
-            return await self._ping()
-
-    async def _ping(self) -> int:
-        if not self.held or self._transport is None:
+        if not self.held:
             raise ConnectionLost("the master is gone")
         self._request += 1
         request = self._request
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pings[request] = answer
         try:
-            self._transport.write(muxproto.alive_check(request))
-            return await answer
+            async with asyncio.timeout(timeout):
+                with contextlib.suppress(OSError):  # its end is an event, too
+                    self._conversation.send(AliveCheck(request))
+                return await answer
         finally:
             self._pings.pop(request, None)
 
     def close(self) -> None:
         """Drops the lease; `on_lost` is not called."""
         self._on_lost = _nothing
-        if self._transport is not None:
-            self._transport.abort()
+        self._conversation.close()
+        self._lost()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a unix connection is one
-        self._transport = transport
-        self.held = True
-        transport.write(muxproto.hello())
+    def _heard(self, message: Message) -> None:
+        if isinstance(message, Alive):
+            answer = self._pings.get(message.request)
+            if answer is not None and not answer.done():
+                answer.set_result(message.value)
 
-    def data_received(self, data: bytes) -> None:
-        try:
-            for kind, body in self._frames.feed(data):
-                if kind == muxproto.IS_ALIVE:
-                    request, pid = muxproto.numbers(body, 2)
-                    answer = self._pings.get(request)
-                    if answer is not None and not answer.done():
-                        answer.set_result(pid)
-        except muxproto.ProtocolError:
-            if self._transport is not None:
-                self._transport.abort()
+    def _ended(self, error: Exception | None) -> None:
+        self._lost()
+        self._on_lost()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.held = False
+    def _lost(self) -> None:
         for answer in self._pings.values():
             if not answer.done():
                 answer.set_exception(ConnectionLost("the master is gone"))
-        with contextlib.suppress(RuntimeError):  # the loop may be closing
-            self._on_lost()
 
 
 def _nothing() -> None:

@@ -1,0 +1,253 @@
+"""One control connection to a master: messages out, messages in.
+
+No stream object and no task: a raw socket, and two callbacks. A conversation that is not watched
+costs the event loop nothing; what the master says meanwhile waits in the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .muxproto import Decoder, Hello, Message, ProtocolError
+
+_PIECE = 64 * 1024
+_HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_RETRY = 0.002, 0.1  # seconds: the first pause, and the longest, while the master's backlog is full
+_HELLO = Hello().encode()
+_NATIVE = sys.byteorder
+
+Heard = Callable[[Message], object]
+Ended = Callable[[Exception | None], object]
+
+
+@dataclass
+class _Parcel:
+    """What could not be sent at once. The descriptors are ours, and follow the last byte."""
+
+    data: memoryview
+    descriptors: list[int]
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = []
+
+
+class Conversation:
+    """A connection to a control socket. Our HELLO is sent as soon as it is made.
+
+    Parameters:
+        path: the control socket.
+        heard: called with each message, in the event loop.
+        ended: called once when the master ends it: with None, or with the `OSError` or
+            `ProtocolError` that ended it. Not called after `close()`.
+
+    Raises `OSError` when nothing listens there.
+    """
+
+    __slots__ = (
+        *("_closed", "_decoder", "_ended", "_heard", "_loop", "_outbox", "_path", "_pause"),
+        *("_retry", "_socket", "_watched", "_writing"),
+    )
+
+    def __init__(self, path: os.PathLike[str], heard: Heard, ended: Ended) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._path = os.fspath(path)
+        self._heard = heard
+        self._ended = ended
+        self._decoder = Decoder()
+        self._outbox: deque[_Parcel] = deque()
+        self._watched = self._writing = self._closed = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._pause = _RETRY[0]
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.setblocking(False)
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "connecting" if self._retry else "open"
+        return f"<Conversation {self._path} {state}>"
+
+    def listen(self, heard: Heard, ended: Ended) -> None:
+        """Somebody else takes it over."""
+        self._heard, self._ended = heard, ended
+
+    @property
+    def closed(self) -> bool:
+        """Whether either side has ended it, as far as was noticed."""
+        return self._closed
+
+    @property
+    def standing(self) -> bool:
+        """Whether it is not hung up at this moment: asks the kernel, ahead of the event loop."""
+        if self._closed:
+            return False
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return not any(event & _HUNG_UP for _, event in poll.poll(0))
+
+    def _connect(self) -> None:
+        self._retry = None
+        try:
+            self._socket.connect(self._path)
+        except BlockingIOError:
+            # The backlog is full (64 in mux.c). There is no event for its end (man 2 connect).
+            self._retry = self._loop.call_later(self._pause, self._connect_again)
+            self._pause = min(2 * self._pause, _RETRY[1])
+            return
+        self._socket.send(_HELLO)
+        self._flush()
+
+    def _connect_again(self) -> None:
+        try:
+            self._connect()
+        except OSError as error:
+            self._over(error)
+
+    # Out
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Sends a message with its descriptors, which stay the caller's.
+
+        All of it at once, as a master that has read the message does nothing until it has them.
+        What the socket does not take yet is sent when it does.
+
+        Raises:
+            Unsendable: the message cannot be put into a frame.
+            OSError: the master has ended the conversation.
+        """
+        frame = memoryview(message.encode())
+        sent = 0
+        if not self._outbox and self._retry is None:
+            with contextlib.suppress(BlockingIOError):
+                sent = self._socket.send(frame)
+            if sent == len(frame):
+                self._pass_on(descriptors)
+                return
+        parcel = _Parcel(frame[sent:], [])
+        try:
+            for descriptor in descriptors:
+                parcel.descriptors.append(os.dup(descriptor))
+        except BaseException:
+            parcel.close()
+            raise
+        self._outbox.append(parcel)
+        self._flush()
+
+    def _pass_on(self, descriptors: Sequence[int]) -> None:
+        for descriptor in descriptors:
+            rights = descriptor.to_bytes(4, _NATIVE)
+            self._socket.sendmsg((b"\0",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+
+    def _flush(self, *, roomy: bool = False) -> None:
+        """Sends what waits, as far as the socket takes it.
+
+        The last byte of a message with descriptors is kept until the socket is writable again
+        (`roomy`), which a Unix socket only is when most of its buffer is free: then the byte and
+        the descriptors all go at once.
+        """
+        while self._outbox and self._retry is None:
+            parcel = self._outbox[0]
+            roomy = roomy and len(parcel.data) == 1
+            try:
+                if not self._send_parcel(parcel, roomy=roomy):
+                    break
+            except BlockingIOError:
+                break
+            self._outbox.popleft().close()
+            roomy = False
+        self._await_room(bool(self._outbox) and self._retry is None)
+
+    def _send_parcel(self, parcel: _Parcel, *, roomy: bool) -> bool:
+        kept = 1 if parcel.descriptors else 0
+        while len(parcel.data) > kept:
+            piece = parcel.data[: len(parcel.data) - kept]
+            parcel.data = parcel.data[self._socket.send(piece) :]
+        if kept and not roomy:
+            return False
+        if kept:
+            self._socket.send(parcel.data)
+            self._pass_on(parcel.descriptors)
+        return True
+
+    def _await_room(self, wanted: bool) -> None:
+        if wanted and not self._writing:
+            self._loop.add_writer(self._socket.fileno(), self._room)
+        elif self._writing and not wanted:
+            self._loop.remove_writer(self._socket.fileno())
+        self._writing = wanted
+
+    def _room(self) -> None:
+        try:
+            self._flush(roomy=True)
+        except OSError as error:
+            self._over(error)
+
+    # In
+
+    def watch(self) -> None:
+        """From now on what the master says is heard when it says it."""
+        if not self._watched and not self._closed:
+            self._watched = True
+            self._loop.add_reader(self._socket.fileno(), self.read)
+
+    def read(self) -> None:
+        """Hears what the master has said until now."""
+        if self._closed:
+            return
+        try:
+            data = self._socket.recv(_PIECE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._over(error)
+            return
+        if not data:
+            self._over(None)
+            return
+        try:
+            for message in self._decoder.feed(data):
+                self._heard(message)
+                if self.closed:
+                    return
+        except ProtocolError as error:
+            self._over(error)
+
+    def _over(self, error: Exception | None) -> None:
+        ended = self._ended
+        self.close()
+        ended(error)
+
+    def close(self) -> None:
+        """Ends it. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._heard, self._ended = _nothing, _nothing
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if not self._loop.is_closed():
+            if self._watched:
+                self._loop.remove_reader(self._socket.fileno())
+            if self._writing:
+                self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        while self._outbox:
+            self._outbox.popleft().close()
+
+
+def _nothing(_: object) -> None:
+    """In place of a callback that is not wanted any more."""
