@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .errors import ConnectionReleased as ConnectionReleased
     from .errors import ConnectTimeout as ConnectTimeout
     from .errors import ControlDirError as ControlDirError
+    from .errors import DescriptorLimit as DescriptorLimit
     from .errors import DisconnectError as DisconnectError
     from .errors import Error as Error
     from .errors import HostKeyChanged as HostKeyChanged
@@ -62,6 +63,7 @@ _HOMES = {
     "Error": "errors",
     "ConfigError": "errors",
     "ControlDirError": "errors",
+    "DescriptorLimit": "errors",
     "ManagerClosed": "errors",
     "TimeoutError": "errors",
     "AcquireTimeout": "errors",

@@ -12,9 +12,9 @@ from typing import Any, Self
 from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
 from .execution import Request, Scope
-from .link import Link
+from .link import SIGNALLED, Link
 from .openssh.master import Master
-from .process import CompletedProcess, timed_out
+from .process import SOME_SIGNAL, CompletedProcess, timed_out
 from .tasks import finish
 
 Command = str | Sequence[str]
@@ -99,6 +99,7 @@ class Connection:
             _decode(stdout, encoding, errors),
             _decode(stderr, encoding, errors),
             env,
+            exit_signal=SOME_SIGNAL if status == SIGNALLED else None,
         )
         if check:
             result.check_returncode()

@@ -184,7 +184,8 @@ class Dialler:
         self._proved = True
         self.knowledge.took = master.record.took
         self.knowledge.foreign = isinstance(master, ForeignMaster)
-        return Link(master, self.knowledge, jump.release if jump is not None else None)
+        on_closed = jump.release if jump is not None else None
+        return Link(master, self.knowledge, on_closed, engine=self._means.engine)
 
     # What lives already
 

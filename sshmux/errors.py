@@ -6,6 +6,7 @@ becomes `except sshmux.PermissionDenied` and nothing else changes::
 Error
     ├── ConfigError (ValueError)                bad input, an unknown cluster
     ├── ControlDirError (OSError)               the control directory cannot be used
+    ├── DescriptorLimit (OSError)               nearly all descriptors of this program are open
     ├── ManagerClosed (RuntimeError)            used after stop()
     ├── TimeoutError (asyncio.TimeoutError)
     │   ├── AcquireTimeout                      no connection became free in time
@@ -26,6 +27,7 @@ Error
     │   └── ConnectionLost                      an established connection went away
     ├── ChannelOpenError                        no session on a living connection
     │   ├── SessionRefused                      the server's MaxSessions
+    │   ├── ProtocolMismatch                    engine="mux", and a master that it cannot use
     │   └── ConnectionReleased                  used after its block, or after close()
     └── ProcessError                            check=True, and the command failed
 
@@ -49,6 +51,7 @@ __all__ = [
     "ConnectionRefused",
     "ConnectionReleased",
     "ControlDirError",
+    "DescriptorLimit",
     "DisconnectError",
     "Error",
     "HostKeyChanged",
@@ -63,6 +66,7 @@ __all__ = [
     "ProcessError",
     "ProcessTimeout",
     "PromptDeclined",
+    "ProtocolMismatch",
     "ServerHungUp",
     "SessionRefused",
     "TimeoutError",
@@ -87,6 +91,14 @@ class ConfigError(Error, ValueError):
 
 class ControlDirError(Error, OSError):
     """The directory of the control sockets is missing, unsafe, too long or unfit for sockets."""
+
+
+class DescriptorLimit(Error, OSError):
+    """The program has nearly all the descriptors open that it may have (`ulimit -n`)."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.errno = errno.EMFILE
 
 
 class ManagerClosed(Error, RuntimeError):
@@ -192,6 +204,10 @@ class ChannelOpenError(Error):
 
 class SessionRefused(ChannelOpenError):
     """The server refused another session on this connection (MaxSessions). Nothing was run."""
+
+
+class ProtocolMismatch(ChannelOpenError):
+    """The master does not speak the multiplexing protocol as the `mux` engine knows it."""
 
 
 class ConnectionReleased(ChannelOpenError):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .openssh.descriptors import check_descriptor
 from .openssh.diagnostics import may_be_clients_own
-from .openssh.engines.ssh import Session
+from .openssh.engines.shape import End, Session
 from .openssh.pipes import Reader, Writer
 from .openssh.remote import Preamble
+from .tasks import settle
 
 _LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client has ended
 _KEPT = 4096  # bytes of stderr kept for a diagnosis while the command has not announced itself
@@ -29,13 +30,15 @@ class Request:
         line: the line for the login shell, complete.
         input: bytes for its stdin; None for the null device, unless `stdin` is given.
         stdin: a descriptor for its stdin; it stays the caller's.
-        stdout, stderr: called with each piece of output as it arrives.
+        stdout: called with each piece of output as it arrives; or a descriptor that it goes to,
+            which stays the caller's.
+        stderr: called with each piece of it.
     """
 
     line: str
     input: bytes | None = None
     stdin: int | None = None
-    stdout: Sink = field(default=lambda _: None)
+    stdout: Sink | int = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
     left_running: bool = False  # it was given up, and may still run over there
 
@@ -63,83 +66,89 @@ class Scope:
 
 
 class Execution:
-    """A running session. It is over when the client has ended and both pipes were read empty."""
+    """A running session. It is over when its end is known and both pipes were read empty."""
 
     def __init__(self, request: Request, preamble: Preamble, open_session: Opener) -> None:
         self.preamble = preamble
         self.early_stderr = b""
-        self._held = b""
         self.aborted: Exception | None = None
+        self.over = False
+        self._held = b""
         self._request = request
         self._loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[None] = self._loop.create_future()
-        self._announced: list[asyncio.Future[None]] = []
-        self._pending = 3
+        self._waiting: list[asyncio.Future[None]] = []  # for the end
+        self._announced: list[asyncio.Future[None]] = []  # for the start
         self._late: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
-        self._start(open_session)
+        self._readers: list[Reader] = []
+        self._session = self._start(open_session)
+        for reader in self._readers:
+            reader.on_end(self._output_ended)
+        self._session.on_end(self._session_ended)
 
-    def _start(self, open_session: Opener) -> None:
-        with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
-            self._out, out_end = Reader.pipe(self._request.stdout)
-            undo.callback(self._out.close)
-            always.callback(os.close, out_end)
-            self._err, err_end = Reader.pipe(self._on_stderr)
-            undo.callback(self._err.close)
-            always.callback(os.close, err_end)
-            stdin, writing = self._stdin(undo, always)
-            line = self.preamble.wrap(self._request.line)
-            self._session = open_session(line, stdin, out_end, err_end)
-            undo.pop_all()
-        self._out.on_end(self._part_over)
-        self._err.on_end(self._part_over)
-        self._session.on_exit(self._exited)
+    def _start(self, open_session: Opener) -> Session:
+        request = self._request
+        theirs: list[int] = []  # closed here once the session has them
+        stdin, writing = subprocess.DEVNULL, -1
+        try:
+            stdout = request.stdout
+            if not isinstance(stdout, int):
+                stdout = self._pipe(stdout, theirs)
+            stderr = self._pipe(self._on_stderr, theirs)
+            if request.stdin is not None:
+                stdin = request.stdin
+            elif request.input:
+                stdin, writing = os.pipe()
+                theirs.append(stdin)
+            check_descriptor(max(stderr, writing))
+            session = open_session(self.preamble.wrap(request.line), stdin, stdout, stderr)
+        except BaseException:
+            self._let_go()
+            if writing >= 0:
+                os.close(writing)
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
         if writing >= 0:
-            self._writer = Writer(writing, self._request.input or b"")
+            self._writer = Writer(writing, request.input or b"")
+        return session
 
-    def _stdin(self, undo: contextlib.ExitStack, always: contextlib.ExitStack) -> tuple[int, int]:
-        """The descriptor for the session's stdin, and our end of the pipe if it is one."""
-        if self._request.stdin is not None:
-            return self._request.stdin, -1
-        if not self._request.input:
-            return subprocess.DEVNULL, -1
-        reading, writing = os.pipe()
-        always.callback(os.close, reading)
-        undo.callback(os.close, writing)
-        return reading, writing
+    def _pipe(self, sink: Sink, theirs: list[int]) -> int:
+        reader, writing = Reader.pipe(sink, for_session=True)
+        self._readers.append(reader)
+        theirs.append(writing)
+        return writing
 
     @property
-    def status(self) -> int | None:
-        """The client's exit status."""
-        return self._session.status
+    def end(self) -> End | None:
+        """How the session ended."""
+        return self._session.end
 
     def left_running(self) -> None:
         """Notes that it could not be ended over there."""
         self._request.left_running = True
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will come."""
-        return self._over.done()
-
     async def wait(self) -> None:
         """Waits until it is over. Cancelling the wait ends nothing."""
-        if not self._over.done():
-            await asyncio.shield(self._over)
+        if not self.over:
+            await self._event(self._waiting)
 
     async def announced(self) -> None:
         """Waits until the command has started, or it is over."""
-        if self.preamble.pid is None and not self._over.done():
-            waiter = self._loop.create_future()
-            self._announced.append(waiter)
-            await waiter
+        if self.preamble.pid is None and not self.over:
+            await self._event(self._announced)
 
-    async def end_client(self) -> None:
-        """Ends the local client and lets go of the pipes."""
-        if self._session.status is None:
-            await self._session.end()
-        self._out.drain()
-        self._err.drain()
+    async def _event(self, waiting: list[asyncio.Future[None]]) -> None:
+        waiter = self._loop.create_future()
+        waiting.append(waiter)
+        await waiter
+
+    async def stop(self) -> None:
+        """Ends our side of the session, and lets go of the pipes."""
+        if self._session.end is None:
+            await self._session.stop()
+        self._drain()
         self._let_go()
 
     def _on_stderr(self, data: bytes) -> None:
@@ -148,7 +157,7 @@ class Execution:
         if not had_pid:
             data = self._early(data)
             if self.preamble.pid is not None:
-                self._wake()
+                _wake(self._announced)
         if data:
             self._request.stderr(data)
 
@@ -172,29 +181,40 @@ class Execution:
             self._request.stderr(self._held)
             self._held = b""
 
-    def _exited(self) -> None:
-        # What the pipes hold now is read at once, not one loop turn later; output may still
-        # follow (the master closes them after it told the client to leave), but not for long.
-        self._out.drain()
-        self._err.drain()
-        if not (self._out.closed and self._err.closed):
+    def _drain(self) -> None:
+        """Reads at once what the pipes hold now, not one loop turn later."""
+        for reader in self._readers:
+            reader.drain()
+
+    @property
+    def _outputs_closed(self) -> bool:
+        return all(reader.closed for reader in self._readers)
+
+    def _output_ended(self) -> None:
+        if self._outputs_closed:
+            if self._session.end is None:
+                self._session.outputs_ended()
+            else:
+                self._finish()
+
+    def _session_ended(self) -> None:
+        self._drain()
+        if self._outputs_closed:
+            self._finish()
+        else:
+            # Output may still follow (the client is told to leave first), but not for long.
             self._late = self._loop.call_later(_LATE_OUTPUT, self._let_go)
-        self._part_over()
 
-    def _part_over(self) -> None:
-        self._pending -= 1
-        if self._pending == 0 and not self._over.done():
-            if (rest := self.preamble.flush()) and (rest := self._early(rest)):
-                self._request.stderr(rest)
-            self._let_go()
-            self._over.set_result(None)
-            self._wake()
-
-    def _wake(self) -> None:
-        waiters, self._announced = self._announced, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def _finish(self) -> None:
+        if self.over:
+            return
+        if (rest := self.preamble.flush()) and (rest := self._early(rest)):
+            self._request.stderr(rest)
+        self.over = True
+        self._let_go()
+        self._session.close()
+        _wake(self._announced)
+        _wake(self._waiting)
 
     def _let_go(self) -> None:
         if self._late is not None:
@@ -203,5 +223,11 @@ class Execution:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        self._out.close()
-        self._err.close()
+        for reader in self._readers:
+            reader.close()
+
+
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
+    for waiter in waiting:
+        settle(waiter)
+    waiting.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +17,20 @@ from typing import Any
 
 from .config import ConnectionConfig
 from .ending import Ender
-from .errors import ConnectionLost, ConnectionReleased, Error, SessionRefused, again
+from .errors import (
+    ConnectionLost,
+    ConnectionReleased,
+    Error,
+    ProtocolMismatch,
+    SessionRefused,
+    again,
+)
 from .execution import Execution, Request, Scope
 from .openssh import remote
 from .openssh.diagnostics import expired, session_failure
-from .openssh.engines import ssh as engine
+from .openssh.engines.mux import MuxEngine
+from .openssh.engines.shape import Engine, Session
+from .openssh.engines.ssh import SshEngine
 from .openssh.master import Master
 from .openssh.remote import Preamble, Shell
 from .openssh.resolve import Resolved, resolve
@@ -29,8 +39,13 @@ from .tasks import finish
 
 log = logging.getLogger("sshmux.link")
 
+ENGINES: dict[str, Callable[[Master], Engine]] = {"ssh": SshEngine, "mux": MuxEngine}
+SIGNALLED = -1  # in place of an exit status, as in asyncssh: it was ended by a signal
+
 _PING_DEADLINE = 2.0  # seconds for the master to say whether a 255 was a lost link
 _START_DEADLINE = 2.0  # seconds for a command that is given up to announce itself
+_SETTLED = 0.25  # seconds after which a server has surely noticed that a session is over
+_PAUSES = 0.01, 0.02, 0.04, 0.08, 0.16  # seconds, before a refused session is tried again
 _LEAVE_DEADLINE = 1.0  # seconds for the client to leave after its command
 
 
@@ -73,14 +88,22 @@ class Link:
     """One master in use. `broken` says why it should not be used again, if so."""
 
     def __init__(
-        self, master: Master, knowledge: Knowledge, on_closed: Callable[[], object] | None = None
+        self,
+        master: Master,
+        knowledge: Knowledge,
+        on_closed: Callable[[], object] | None = None,
+        *,
+        engine: str = "ssh",
     ) -> None:
         self.master = master
+        self._engine = ENGINES[engine](master)
         self.gate = SessionGate(knowledge.max_sessions)
         self.broken: str | None = None
         self.executions: set[Execution] = set()
         self._knowledge = knowledge
         self._ender = Ender(self.control)
+        self._loop = asyncio.get_running_loop()
+        self._ended_at = -math.inf  # when a session of ours was last over, by the loop's clock
         self._closing: asyncio.Task[None] | None = None
         self._on_closed = on_closed
 
@@ -113,30 +136,45 @@ class Link:
         return remote.command_line(command, shell=shell, env=env, cwd=cwd)
 
     async def execute(self, request: Request, scope: Scope) -> int:
-        """Runs a request to its end and returns its exit status.
+        """Runs a request to its end and returns its exit status, or SIGNALLED.
 
         Cancelling ends the remote command first. `scope` is whose it is.
 
         Raises:
             ConnectionLost: the master or the link went away.
             SessionRefused: the server takes no session although none of ours is open.
+            ProtocolMismatch: the master is not one that this engine can use.
+            DescriptorLimit: nearly all descriptors are open.
         """
+        pauses = iter(_PAUSES)
         while True:
             await self.gate.enter()
             left = self.gate.left
             try:
                 execution = await self._attempt(request, scope)
-                if not await self._refused(execution):
+                if not self._refused(execution):
+                    self._ended_at = self._loop.time()
                     return await self._judge(execution)
-                if not self.gate.refused(left):
-                    raise SessionRefused(
-                        f"{self.config.address} refuses a session although none is open: its "
-                        "MaxSessions is 0, or earlier commands still hold their places there"
-                    )
-                self._knowledge.max_sessions = self.gate.max_sessions
-                log.info("%s: the server takes %d sessions", self, self.gate.max_sessions)
+                pause = next(pauses, 0.0) if self._settling(left) else 0.0
+                if not pause:
+                    self._learn_limit(left)
             finally:
                 self.gate.leave()
+            if pause:
+                await asyncio.sleep(pause)  # nothing tells when the server is done with a session
+
+    def _settling(self, left: int) -> bool:
+        """Whether the server may count a session that is over: for a moment longer than we do."""
+        return self.gate.left != left or self._loop.time() - self._ended_at < _SETTLED
+
+    def _learn_limit(self, left: int) -> None:
+        if not self.gate.refused(left):
+            raise SessionRefused(
+                f"{self.config.address} refuses a session although none is open: its "
+                "MaxSessions is 0, or earlier commands still hold their places there"
+            )
+        self._knowledge.max_sessions = self.gate.max_sessions
+        log.info("%s: the server takes %d sessions", self, self.gate.max_sessions)
 
     async def control(self, line: str, timeout: float) -> int:
         """Runs a line of our own in the place that is kept for that.
@@ -150,14 +188,14 @@ class Link:
             try:
                 await execution.wait()
             except BaseException:
-                await finish(execution.end_client)
+                await finish(execution.stop)
                 raise
-            assert execution.status is not None  # noqa: S101 - it is over
-            return execution.status
+            assert execution.end is not None  # noqa: S101 - it is over
+            return execution.end.status
 
     async def check(self, timeout: float) -> None:
-        """A health check: `ssh -O check`, then `true`. Raises `ConnectionLost`."""
-        await self.master.check(timeout)
+        """A health check: of the master, then `true`. Raises `ConnectionLost`."""
+        await self._engine.check(timeout)
         try:
             status = await self.control("true", timeout)
         except TimeoutError:
@@ -202,11 +240,12 @@ class Link:
                 await self.end(list(self.executions), error)
             await self._ender.idle()
         finally:
+            self._engine.close()
             if leave and self.broken is None and self.master.usable:
                 self.master.leave()
             else:
                 # Sessions of others (an operator's own ssh -S) get their time as well.
-                await self.master.stop(drain if self.broken is None else 0)
+                await self.master.stop(drain if self.broken is None else 0, self._engine.ask)
             if self._on_closed is not None:
                 self._on_closed()
                 self._on_closed = None
@@ -222,7 +261,13 @@ class Link:
         if self.broken is not None:
             raise self._lost(self.broken, False)
         preamble = Preamble(self._knowledge.shell)
-        execution = Execution(request, preamble, partial(self._open, **options))
+        try:
+            execution = Execution(request, preamble, partial(self._open, **options))
+        except OSError as error:
+            if isinstance(error, Error):
+                raise
+            self._break(self._gone())
+            raise self._lost(f"{self._gone()} ({error})", False) from error
         self.executions.add(execution)
         scope.running.add(execution)
         try:
@@ -248,50 +293,55 @@ class Link:
         resolved = task.result()
         return {"forward_agent": resolved.forward_agent, "send_env": resolved.send_env}
 
-    def _open(
-        self, line: str, stdin: int, stdout: int, stderr: int, **options: Any
-    ) -> engine.Session:
-        return engine.open_session(
-            self.master, line, stdin=stdin, stdout=stdout, stderr=stderr, **options
-        )
+    def _open(self, line: str, stdin: int, stdout: int, stderr: int, **options: Any) -> Session:
+        return self._engine.open_session(line, stdin=stdin, stdout=stdout, stderr=stderr, **options)
 
-    async def _refused(self, execution: Execution) -> bool:
-        if execution.status != 255 or execution.preamble.pid is not None:
-            return False
+    def _refused(self, execution: Execution) -> bool:
+        end = execution.end
+        assert end is not None  # noqa: S101 - it is over
+        if end.kind != "unclear" or execution.preamble.pid is not None:
+            return end.kind == "refused"
         text = execution.early_stderr.decode("utf-8", "replace")
         return session_failure(text) == "refused"
 
     async def _judge(self, execution: Execution) -> int:
-        """What a client's exit status means, once the session is over."""
-        status = execution.status
-        assert status is not None  # noqa: S101 - it is over
+        """What the end of a session means, once it is over."""
+        end = execution.end
+        assert end is not None  # noqa: S101 - it is over
         if execution.aborted is not None:
             raise again(execution.aborted)
+        started = True if execution.preamble.pid is not None else None
+        if end.kind == "odd":
+            self._break("its master speaks another protocol")
+            raise ProtocolMismatch(
+                f"the master of {self.config.address} does not speak the multiplexing protocol as "
+                f'sshmux knows it: {end.why}. Use ConnectionManager(engine="ssh")'
+            )
+        if end.kind == "failed":
+            if execution.preamble.pid is not None:
+                await self._ender.start(execution.preamble.pid)
+            raise self._lost(end.why, started)
+        if end.kind == "exited":
+            await self._check_exited(execution, end.status)
+        elif not self.master.usable or not await self.master.ping(_PING_DEADLINE):
+            gone = self._gone()
+            self._break(gone)
+            text = execution.early_stderr.decode("utf-8", "replace")
+            unreached = not started and session_failure(text) == "unreachable"
+            raise self._lost(gone, False if unreached else started)
+        execution.release()
+        return end.status
+
+    async def _check_exited(self, execution: Execution, status: int) -> None:
         if status == 1 and execution.preamble.pid is None:
             text = execution.early_stderr.decode("utf-8", "replace")
             if session_failure(text) == "expired":
                 self._break("the password has expired")
                 raise expired(self.config)
-        if 0 <= status != 255:
-            if not self.master.standing:
-                # The status comes ahead of the last output, which went down with the master.
-                self._break("the master is gone")
-                raise self._lost(f"it went down as a command ended with {status}", True)
-            execution.release()
-            return status
-        started = execution.preamble.pid is not None
-        if status < 0:
-            if execution.preamble.pid is not None:
-                await self._ender.start(execution.preamble.pid)
-            raise self._lost(f"its ssh client was killed by signal {-status}", started or None)
-        if not self.master.usable or not await self.master.ping(_PING_DEADLINE):
-            gone = self._gone()
-            self._break(gone)
-            text = execution.early_stderr.decode("utf-8", "replace")
-            unreached = not started and session_failure(text) == "unreachable"
-            raise self._lost(gone, False if unreached else started or None)
-        execution.release()
-        return status
+        if not await self.master.stands(_PING_DEADLINE):
+            # The status comes ahead of the last output, which went down with the master.
+            self._break("the master is gone")
+            raise self._lost(f"it went down as a command ended with {status}", True)
 
     def _lost(self, why: str, started: bool | None) -> ConnectionLost:
         what = {
@@ -328,7 +378,7 @@ class Link:
             # Its place over there may still be taken, and nobody can say by what.
             self._break("a command that was given up could not be ended")
             log.warning("%s: a command may still run on %s", self, self.config.address)
-        await execution.end_client()
+        await execution.stop()
 
     async def _end_remote(self, execution: Execution) -> bool:
         """Whether the remote process group is known to be gone."""

@@ -19,7 +19,7 @@ from .dialler import Dialler
 from .errors import ConfigError, Error, ManagerClosed
 from .jumps import Jumps
 from .keeping import Secrets
-from .link import Link
+from .link import ENGINES, Link
 from .means import Means, Places
 from .openssh.controldir import ControlDir, own_identity
 from .openssh.guardian import Guardian
@@ -34,7 +34,6 @@ from .totp import OneTimeCodes
 
 log = logging.getLogger("sshmux.manager")
 
-_ENGINES = ("ssh",)
 _TEST_DEADLINE = 30.0  # seconds for the command of test_connection
 
 
@@ -48,7 +47,8 @@ class ConnectionManager(Secrets):
 
     Parameters:
         pool_size: the most masters per cluster.
-        engine: how sessions are opened: "ssh" runs `ssh -S`.
+        engine: how sessions are opened: "ssh" runs `ssh -S` for each; "mux" speaks the master's
+            protocol itself, without a process.
         sessions_per_connection: how many tasks may borrow one master at once.
         persist: seconds that masters outlive `stop()`, to be adopted by the next manager with
             the same target, options and `persist`; 0 closes them.
@@ -84,8 +84,8 @@ class ConnectionManager(Secrets):
         self._stopped = False
         self._started = False
         self._clusters: dict[Hashable, Cluster] = {}
-        if engine not in _ENGINES:
-            raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, _ENGINES))}")
+        if engine not in ENGINES:
+            raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, ENGINES))}")
         if prompter is not None and not callable(prompter):
             raise ConfigError(f"prompter={prompter!r}: use an async function of one Prompt")
         reject_unknown(more, PoolConfig, "ConnectionManager")
@@ -100,6 +100,7 @@ class ConnectionManager(Secrets):
             acquire_timeout=acquire_timeout,
             **more,
         )
+        self._engine = engine
         self.control_dir = ControlDir(control_dir)
         self._credentials = Credentials(keyring_service)
         self._prompter = prompter
@@ -248,6 +249,7 @@ class ConnectionManager(Secrets):
         jumps = self._jumps
         means = Means(
             pool=self.config,
+            engine=self._engine,
             directory=self.control_dir,
             credentials=self._credentials,
             codes=self._codes,

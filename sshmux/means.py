@@ -75,11 +75,13 @@ class Means:
     """What the diallers of one manager share.
 
     Attributes:
+        engine: how sessions are opened: a name in `link.ENGINES`.
         jump_host: the one of these settings, the same each time for the same host and user.
         before_dial: called before each log-in.
     """
 
     pool: PoolConfig
+    engine: str
     directory: ControlDir
     credentials: Credentials
     codes: OneTimeCodes

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 
 from .errors import ProcessError, ProcessTimeout
 
+_UNKNOWN_SIGNAL = -99
+# asyncssh's shape: name, core dumped, message, language. OpenSSH's client keeps it to itself.
+SOME_SIGNAL = ("", False, "ended by a signal", "")
+
 
 @dataclass(frozen=True)
 class CompletedProcess:
     """The result of `Connection.run`. The fields are those of asyncssh's `SSHCompletedProcess`.
 
-    `exit_status` is the remote exit status. With the `ssh` engine a 255 may also mean that the
-    login shell over there was killed by a signal: `ssh -S` does not tell the two apart
-    (a lost link is told apart, and raised). `exit_signal` is therefore always None.
+    `exit_status` is the remote exit status. What a signal ended has the exit status -1 with the
+    `mux` engine, and an `exit_signal` without a name, as the multiplexing protocol tells that there
+    was no exit status and no more. With the `ssh` engine it has the exit status 255, which may be
+    the command's own as well: `ssh -S` does not tell the two apart. (A lost link is told apart by
+    both, and raised.)
     """
 
     command: str
@@ -27,8 +33,8 @@ class CompletedProcess:
 
     @property
     def returncode(self) -> int:
-        """The exit status, under `subprocess`'s name."""
-        return self.exit_status
+        """The exit status; -99 for a signal whose name is not known, as in asyncssh."""
+        return self.exit_status if self.exit_signal is None else _UNKNOWN_SIGNAL
 
     def check_returncode(self) -> None:
         """Raises `ProcessError` unless the exit status is 0."""
@@ -37,7 +43,10 @@ class CompletedProcess:
 
     def error(self) -> ProcessError:
         """The `ProcessError` that says what failed."""
-        text = f"{shown(self.command)} failed with exit status {self.exit_status}"
+        how = f"failed with exit status {self.exit_status}"
+        if self.exit_signal is not None:
+            how = "was ended by a signal over there"
+        text = f"{shown(self.command)} {how}"
         last = _last_line(self.stderr)
         error = ProcessError(f"{text}: {last}" if last else text)
         return _fill(error, self)

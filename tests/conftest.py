@@ -1,7 +1,48 @@
-"""For all tests: nobody's keyring is asked, unless a test brings one."""
+"""For all tests: nobody's keyring is asked, and a choice of engine and event loop.
+
+`--engine mux` runs everything on the `mux` engine, and `--loop uvloop` on uvloop. Without
+`--engine`, the tests that are marked `both_engines` run on each, and the others on `ssh`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
+
+import pytest
 
 os.environ.setdefault("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+ENGINES = ("ssh", "mux")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=ENGINES, help="the default engine of every manager")
+    parser.addoption("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = metafunc.config.getoption("--engine")
+    if chosen is None and metafunc.definition.get_closest_marker("both_engines"):
+        metafunc.parametrize("engine", ENGINES, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The engine of every manager that names none."""
+    from sshmux import ConnectionManager
+
+    name: str = getattr(request, "param", None) or request.config.getoption("--engine") or "ssh"
+    monkeypatch.setitem(ConnectionManager.__init__.__kwdefaults__, "engine", name)
+    return name
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if config.getoption("--loop") == "uvloop":
+        import uvloop
+
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}

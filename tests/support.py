@@ -8,7 +8,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,12 +141,11 @@ class Watch:
             if not waiter.done() and wanted(event):
                 waiter.set_result(event)
 
-    async def next(self, wanted: Callable[[Event], bool]) -> Event:
-        """The next event that is wanted."""
+    def next(self, wanted: Callable[[Event], bool]) -> Awaitable[Event]:
+        """The next event that is wanted, of those from now on."""
         waiter: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._waiters.append((wanted, waiter))
-        async with asyncio.timeout(PATIENCE):
-            return await waiter
+        return asyncio.ensure_future(asyncio.wait_for(waiter, PATIENCE))
 
     def close(self) -> None:
         self._end()

@@ -10,7 +10,7 @@ from ..clock import now
 from ..config import ConnectionConfig
 from ..errors import ConnectionLost, ControlDirError
 from .controldir import Entry, Record, node
-from .master import Master
+from .master import Ask, Master
 
 _HOLD_DEADLINE = 5.0  # seconds for it to answer on its socket
 
@@ -42,7 +42,7 @@ class ForeignMaster(Master):
         """It is not ours to end."""
         return True
 
-    async def stop(self, drain: float = 0) -> None:
+    async def stop(self, drain: float = 0, ask: Ask | None = None) -> None:
         """Lets go of it."""
         self._on_lost.clear()
         self._drop_lease()

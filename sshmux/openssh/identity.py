@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +51,24 @@ class ProcessId:
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    @property
+    def exiting(self) -> bool:
+        """Whether it has begun to exit, or is gone; by its pid alone. 6 µs; False off Linux.
+
+        An exiting process loses its memory before its descriptors (Linux: do_exit), and this file
+        is all zeros without memory (man 5 proc: statm).
+        """
+        if sys.platform != "linux":
+            return False
+        try:
+            file = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
+            try:
+                return os.read(file, 2) == b"0 "
+            finally:
+                os.close(file)
+        except OSError as error:
+            return error.errno in (errno.ENOENT, errno.ESRCH)
 
     def usage(self) -> Usage | None:
         """What the process and its children cost; None when it is gone."""

@@ -7,9 +7,11 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Literal
 
 from ..clock import now
 from ..config import ConnectionConfig
@@ -22,7 +24,9 @@ from .processes import capture
 
 log = logging.getLogger("sshmux.master")
 
-_ASK_DEADLINE = 3.0  # seconds for `ssh -O stop` or `-O exit`: both only talk to the local master
+Ask = Callable[[Literal["stop", "exit"], float], Awaitable[bool]]
+
+_ASK_DEADLINE = 3.0  # seconds to agree to stop or to exit: only the local master is asked
 _EXIT_DEADLINE = 2.0  # seconds between one step of ending a master and the next
 
 
@@ -92,8 +96,17 @@ class Master:
 
     @property
     def standing(self) -> bool:
-        """As `alive`, but sure of this very moment: 2 µs more, for when a result hangs on it."""
-        return self._lease is not None and self._lease.standing
+        """As `alive`, but sure of this very moment: for when a result hangs on it.
+
+        A process that exits closes its descriptors in no order that we know: the lease may stand
+        yet while the outputs have ended already. So the process is looked at, too.
+        """
+        lease, process = self._lease, self.record.master
+        return lease is not None and lease.standing and process is not None and not process.exiting
+
+    async def stands(self, timeout: float) -> bool:
+        """As `standing`; where the process cannot be looked at, the master is asked itself."""
+        return self.standing and (sys.platform == "linux" or await self.ping(timeout))
 
     @property
     def usable(self) -> bool:
@@ -155,44 +168,48 @@ class Master:
             self.record.master.signal(signal.SIGTERM)
             self.entry.remove()
 
-    async def stop(self, drain: float = 0) -> None:
+    async def stop(self, drain: float = 0, ask: Ask | None = None) -> None:
         """Ends the master, and removes its socket and record. Never raises; may be called twice.
 
-        With `drain`, `ssh -O stop` first: the master takes no new session, and leaves when the
-        running ones have ended or after `drain` seconds. Then `-O exit`, SIGTERM, SIGKILL.
-        Cancelling the caller does not stop the ending.
+        With `drain`, it is first asked to stop listening: it takes no new session, and leaves when
+        the running ones have ended or after `drain` seconds. Without, it is asked to exit. Then
+        SIGTERM, SIGKILL. Cancelling the caller does not stop the ending.
+
+        Parameters:
+            ask: how it is asked; None for `ssh -O`.
         """
         if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._end(drain))
+            self._stopping = asyncio.ensure_future(self._end(drain, ask or self.ask))
         await asyncio.shield(self._stopping)
 
-    async def _end(self, drain: float) -> None:
+    async def _end(self, drain: float, ask: Ask) -> None:
         self._on_lost.clear()
         try:
-            await self._end_process(drain)
+            await self._end_process(drain, ask)
         finally:
             self._drop_lease()
             self.entry.remove()
 
-    async def _end_process(self, drain: float) -> None:
+    async def _end_process(self, drain: float, ask: Ask) -> None:
         process = self.record.master
         if process is None:
             return
-        if drain > 0 and self.alive and await self._ask("stop"):
+        if drain > 0 and self.alive and await ask("stop", _ASK_DEADLINE):
             self._drop_lease()  # an open lease would count as a session
             if await process.wait_gone(drain):
                 return
-        elif self.alive and await self._ask("exit"):
+        elif self.alive and await ask("exit", _ASK_DEADLINE):
             self._drop_lease()
             if await process.wait_gone(_EXIT_DEADLINE):
                 return
         self._drop_lease()
         await end_process(process)
 
-    async def _ask(self, operation: str) -> bool:
+    async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
+        """`ssh -O stop` or `-O exit`, with a deadline. Whether it agreed."""
         command = argv.control(self.config.ssh_program, self.entry.socket, operation)
         try:
-            return (await capture(command, timeout=_ASK_DEADLINE)).status == 0
+            return (await capture(command, timeout=timeout)).status == 0
         except TimeoutError:
             log.warning("%s: `ssh -O %s` got no answer", self.entry.name, operation)
             return False

@@ -25,26 +25,40 @@ class Reader:
     CHUNK = 1024 * 1024
 
     def __init__(
-        self, fd: int, sink: Callable[[bytes], object] | None = None, limit: int | None = None
+        self,
+        fd: int,
+        sink: Callable[[bytes], object] | None = None,
+        limit: int | None = None,
+        *,
+        blocking: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._fd = fd
         self.chunks: list[bytes] = []
         self._room = limit
-        self._grown = False
+        self._piece = _DEFAULT_PIPE
         self._sink = sink or (self.chunks.append if limit is None else self._collect_some)
         self._callbacks: list[Callable[[], object]] = []
-        os.set_blocking(fd, False)
+        if blocking:
+            os.set_blocking(fd, False)
         self._loop.add_reader(fd, self._take)
 
     @classmethod
     def pipe(
-        cls, sink: Callable[[bytes], object] | None = None, limit: int | None = None
+        cls,
+        sink: Callable[[bytes], object] | None = None,
+        limit: int | None = None,
+        *,
+        for_session: bool = False,
     ) -> tuple[Reader, int]:
-        """A new pipe: its reader, and the writing end for a child."""
-        reading, writing = os.pipe()
+        """A new pipe: its reader, and the writing end for a child.
+
+        Parameters:
+            for_session: the writing end is a master's, which never blocks on it either.
+        """
+        reading, writing = _pipe() if for_session else os.pipe()
         try:
-            return cls(reading, sink, limit), writing
+            return cls(reading, sink, limit, blocking=not for_session), writing
         except BaseException:
             os.close(reading)
             os.close(writing)
@@ -68,7 +82,7 @@ class Reader:
 
     def _grow(self) -> None:
         """A full default pipe (64 KiB) means bulk data: fewer, larger reads from now on."""
-        self._grown = True
+        self._piece = self.CHUNK
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # /proc/sys/fs/pipe-user-pages-soft
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, self.CHUNK)
@@ -83,7 +97,7 @@ class Reader:
         if self._fd < 0:
             return False
         try:
-            data = os.read(self._fd, self.CHUNK)
+            data = os.read(self._fd, self._piece)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
@@ -92,7 +106,7 @@ class Reader:
             self.close()
             return False
         self._sink(data)
-        if not self._grown and len(data) >= _DEFAULT_PIPE:
+        if len(data) == _DEFAULT_PIPE == self._piece:
             self._grow()
         return True
 
@@ -122,6 +136,7 @@ class Reader:
                 self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+            self._sink = _nothing
             callbacks, self._callbacks = self._callbacks, []
             for callback in callbacks:
                 callback()
@@ -133,6 +148,20 @@ class Reader:
     def text(self) -> str:
         """Everything collected, decoded leniently."""
         return self.bytes().decode("utf-8", "replace")
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe neither of whose ends blocks."""
+    if hasattr(os, "pipe2"):
+        return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    return reading, writing
+
+
+def _nothing(_: bytes) -> None:
+    """In place of a sink that is not wanted any more."""
 
 
 class Writer:

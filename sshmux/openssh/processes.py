@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from ..errors import ConfigError
 from ..tasks import settle
 from .exitwatch import ExitWatch
 from .pipes import Reader
+from .remote import too_long
 
 
 def client_environment(use_agent: bool = True) -> dict[str, str]:
@@ -120,11 +122,8 @@ def spawn(
             "(openssh-client, openssh-clients), or name it with ssh_program="
         ) from error
     except OSError as error:
-        if error.errno == 7:  # E2BIG: one argument may have 128 KiB on Linux
-            raise ConfigError(
-                "the command is too long for a command line: send it as a script with "
-                "run('sh -s', input=script)"
-            ) from error
+        if error.errno == errno.E2BIG:
+            raise too_long() from error
         raise
     return Child(popen)
 

@@ -61,6 +61,14 @@ def quote(word: str, shell: Shell = "posix") -> str:
     return quoted or "''"
 
 
+def too_long() -> ConfigError:
+    """The error for a line that no shell gets whole: an argument has 128 KiB on Linux."""
+    return ConfigError(
+        "the command is too long for a command line: send it as a script with "
+        "run('sh -s', input=script)"
+    )
+
+
 def needs_shell(command: str | Sequence[str], env: Mapping[str, str] | None) -> bool:
     """Whether the line cannot be built before the login shell is known."""
     if env:

@@ -131,7 +131,7 @@ async def test_a_log_in_with_answers(how: str, methods: str) -> None:
                 # `ssh -G` goes on for whoever asks next; then no child is left.
                 await until(lambda: not _clients())
 
-            await at_every_await(scenario, check, least=4)
+            await at_every_await(scenario, check, least=3)
 
 
 async def test_a_log_in_through_a_jump_host(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_a_log_in_through_a_jump_host(tmp_path: Path) -> None:
                         await manager.disconnect(1)
                         await asyncio.sleep(0.02)
 
-            await at_every_await(scenario, check, least=6)
+            await at_every_await(scenario, check, least=5)
 
 
 async def test_borrow_run_and_return() -> None:

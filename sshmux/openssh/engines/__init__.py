@@ -1,1 +1,1 @@
-"""How a session is opened on a living master. Every engine offers the same names."""
+"""How a session is opened on a living master. Every engine has the shape of `shape.Engine`."""

@@ -1,54 +1,83 @@
 """The `ssh` engine: every session is a process, `ssh -S SOCKET`. The reference engine.
 
-A session is a command, three descriptors that we made, and an exit status to await. This engine
-gives the descriptors to the client, which hands them to the master.
+The client gets our descriptors, hands them to the master, and waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from .. import argv
 from ..master import Master
 from ..processes import Child, spawn
+from .shape import End
 
 
-class Session:
+class SshSession:
     """One session: a client process."""
 
     def __init__(self, child: Child) -> None:
         self._child = child
 
     @property
-    def status(self) -> int | None:
-        """The client's exit status once it ended. 255 has three meanings (man ssh, EXIT STATUS)."""
-        return self._child.status
+    def end(self) -> End | None:
+        """How the client ended. 255 has three meanings (man ssh, EXIT STATUS)."""
+        status = self._child.status
+        if status is None:
+            return None
+        if status < 0:
+            return End("failed", why=f"its ssh client was killed by signal {-status}")
+        return End("unclear" if status == 255 else "exited", status)
 
-    def on_exit(self, callback: Callable[[], object]) -> None:
+    def on_end(self, callback: Callable[[], object]) -> None:
         """Calls back when the client has ended."""
         self._child.on_exit(callback)
 
-    async def end(self) -> None:
+    def outputs_ended(self) -> None:
+        """The client is watched anyway."""
+
+    async def stop(self) -> None:
         """Ends the client. The remote command is not ended by that."""
         await self._child.end()
 
+    def close(self) -> None:
+        """A client that has ended has nothing open."""
 
-def open_session(
-    master: Master,
-    command: str,
-    *,
-    stdin: int,
-    stdout: int,
-    stderr: int,
-    forward_agent: bool = False,
-    send_env: Iterable[str] = (),
-) -> Session:
-    """Starts a command on a living master. Never dials: see `argv.guard`."""
-    line = argv.session(
-        master.config,
-        master.entry.socket,
-        command,
-        forward_agent=forward_agent,
-        send_env=send_env,
-    )
-    return Session(spawn(line, stdin=stdin, stdout=stdout, stderr=stderr))
+
+class SshEngine:
+    """Uses a master through the ssh program."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+
+    def open_session(
+        self,
+        command: str,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        forward_agent: bool = False,
+        send_env: Iterable[str] = (),
+    ) -> SshSession:
+        """Starts a client. It never dials: see `argv.guard`."""
+        line = argv.session(
+            self._master.config,
+            self._master.entry.socket,
+            command,
+            forward_agent=forward_agent,
+            send_env=send_env,
+        )
+        return SshSession(spawn(line, stdin=stdin, stdout=stdout, stderr=stderr))
+
+    async def check(self, timeout: float) -> None:
+        """`ssh -O check`, with a deadline."""
+        await self._master.check(timeout)
+
+    async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
+        """`ssh -O stop` or `ssh -O exit`, with a deadline."""
+        return await self._master.ask(operation, timeout)
+
+    def close(self) -> None:
+        """It holds nothing."""

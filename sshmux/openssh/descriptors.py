@@ -1,0 +1,26 @@
+"""How many descriptors are left: an error of ours, well before the system's EMFILE.
+
+What else a program does with files would fail at the limit, too, and in stranger places.
+"""
+
+from __future__ import annotations
+
+import resource
+
+from ..errors import DescriptorLimit
+
+_RESERVE = 64  # descriptors left for everything else
+_SHARE = 8  # but not more than this part of all
+
+
+def check_descriptor(descriptor: int) -> None:
+    """Raises `DescriptorLimit` when the newest descriptor is close to the limit.
+
+    The system gives out the lowest that is free (POSIX), so its number tells how many there are.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and descriptor >= soft - min(_RESERVE, soft // _SHARE):
+        raise DescriptorLimit(
+            f"this program has nearly all the {soft} descriptors open that it may have. Raise the "
+            "limit (`ulimit -n`, or resource.setrlimit), or run fewer commands at once"
+        )

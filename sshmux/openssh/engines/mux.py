@@ -1,0 +1,228 @@
+"""The `mux` engine: sessions without a process, by the master's own protocol.
+
+We say on the control socket what `ssh -S` would say, and pass the descriptors ourselves. It cannot
+dial: a Unix socket leads to the master, or nowhere. And it tells the exact end of a session.
+
+What makes it quick: a conversation is opened ahead of the next session, so that the master's
+greeting is not waited for, and the control socket is not watched while a command runs. The
+session's end shows on its outputs, and the status lies ready by then.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from ...errors import ConfigError, ConnectionLost
+from ..conversation import Conversation
+from ..master import Master
+from ..muxproto import (
+    VERSION,
+    Denied,
+    ExitMessage,
+    Failure,
+    Hello,
+    Message,
+    NewSession,
+    SessionOpened,
+    TerminalRefused,
+    Unsendable,
+)
+from ..operations import ask
+from ..remote import too_long
+from .shape import End
+
+_MAX_COMMAND = 128 * 1024  # of one argument on Linux (MAX_ARG_STRLEN): the shell's, over there
+
+
+class MuxSession:
+    """One session: a conversation about it."""
+
+    __slots__ = ("_callbacks", "_conversation", "_outputs_ended", "_status", "end")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.end: End | None = None
+        self._conversation = conversation
+        self._callbacks: list[Callable[[], object]] = []
+        self._status: int | None = None
+        self._outputs_ended = False
+        conversation.listen(self._heard, self._ended)
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Calls back when it is known how the session ended."""
+        if self.end is not None:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def watch(self) -> None:
+        """For a session none of whose outputs is read by us."""
+        self._conversation.watch()
+
+    def outputs_ended(self) -> None:
+        """The master has closed them, so the session is over (channels.c: channel_free)."""
+        self._outputs_ended = True
+        self._conversation.read()
+        if self._status is not None:
+            self._finish(End("exited", self._status))
+        elif self.end is None:
+            self._conversation.watch()
+
+    async def stop(self) -> None:
+        """Leaves. The master then closes the descriptors, and the channel."""
+        self._finish(End("silent"))
+
+    def close(self) -> None:
+        """Leaves, if it has not been left."""
+        self._conversation.close()
+
+    def _heard(self, message: Message) -> None:
+        match message:
+            case ExitMessage():
+                self._status = message.value
+                if self._outputs_ended:
+                    self._finish(End("exited", message.value))
+            case SessionOpened() | TerminalRefused():
+                pass
+            case Hello(version=version):
+                if version != VERSION:
+                    self._finish(End("odd", why=f"version {version} of it, not {VERSION}"))
+            case Failure(reason=reason) if "unsupported" not in reason:
+                self._finish(End("refused", why=reason))
+            case Denied(reason=reason):
+                self._finish(End("failed", why=f"the master refused: {reason}"))
+            case _:
+                self._finish(End("odd", why=f"it said {message}"))
+
+    def _ended(self, error: Exception | None) -> None:
+        if self._status is not None:
+            self._finish(End("exited", self._status))
+        elif error is None or isinstance(error, OSError):
+            self._finish(End("silent"))
+        else:
+            self._finish(End("odd", why=str(error)))
+
+    def _finish(self, end: End) -> None:
+        self._conversation.close()
+        if self.end is None:
+            self.end = end
+            callbacks, self._callbacks = self._callbacks, []
+            for callback in callbacks:
+                callback()
+
+
+class MuxEngine:
+    """Uses a master by its protocol."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._requests = itertools.count(1)
+        self._spare: Conversation | None = None
+        self._closed = False
+
+    def open_session(
+        self,
+        command: str,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        forward_agent: bool = False,
+        send_env: Iterable[str] = (),
+    ) -> MuxSession:
+        """Asks for a session, with nothing to wait for."""
+        message = NewSession(
+            next(self._requests),
+            command,
+            agent=forward_agent,
+            term=os.environ.get("TERM", ""),
+            env=_environment(send_env),
+        )
+        if len(command) > _MAX_COMMAND // 4 and len(os.fsencode(command)) >= _MAX_COMMAND:
+            raise too_long()
+        if stdin == subprocess.DEVNULL:
+            stdin = _null()
+        try:
+            conversation = self._ask(message, (stdin, stdout, stderr))
+        except Unsendable as error:
+            raise ConfigError(f"the command cannot be sent: {error}") from error
+        return MuxSession(conversation)
+
+    def _ask(self, message: NewSession, descriptors: tuple[int, int, int]) -> Conversation:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                spare.send(message, descriptors)
+            except OSError:  # the master has ended it; it has read nothing
+                spare.close()
+                spare = None
+            except BaseException:
+                spare.close()
+                raise
+        conversation = spare or self._converse()
+        try:
+            if spare is None:
+                conversation.send(message, descriptors)
+            self._prepare()
+        except BaseException:
+            conversation.close()
+            raise
+        return conversation
+
+    def _converse(self) -> Conversation:
+        return Conversation(self._master.entry.socket, _nothing, _nothing)
+
+    def _prepare(self) -> None:
+        """Opens the conversation for the next session, while this one is under way."""
+        if not self._closed:
+            try:
+                self._spare = self._converse()
+            except OSError:  # the next session will say so, if it matters then
+                self._spare = None
+
+    async def check(self, timeout: float) -> None:
+        """The protocol's alive check, with a deadline."""
+        if not await self._master.ping(timeout):
+            raise ConnectionLost(
+                f"the master of {self._master.config.address} (pid {self._master.pid}) does not "
+                f"answer within {timeout:g} s"
+            )
+
+    async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
+        """Stop listening, or terminate."""
+        return await ask(self._master.entry.socket, operation, timeout)
+
+    def close(self) -> None:
+        """Lets go of the conversation that was kept for the next session."""
+        self._closed = True
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+
+_null_device = -1
+
+
+def _null() -> int:
+    """The null device, opened once: a master gets a copy of the descriptor."""
+    global _null_device
+    if _null_device < 0:
+        _null_device = os.open(os.devnull, os.O_RDWR)
+    return _null_device
+
+
+def _environment(patterns: Iterable[str]) -> tuple[str, ...]:
+    """What SendEnv names of our environment (man ssh_config: PATTERNS; only `*` and `?`)."""
+    words = [re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns]
+    if not words:
+        return ()
+    wanted = re.compile("|".join(words))
+    return tuple(f"{name}={value}" for name, value in os.environ.items() if wanted.fullmatch(name))
+
+
+def _nothing(_: object) -> None:
+    """Nobody listens yet."""

@@ -1,0 +1,79 @@
+"""What every engine offers, and how a session of any engine ends.
+
+A session is a command, three descriptors that we made, and an end to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a session ended, as far as its engine can tell.
+
+    Attributes:
+        kind: "exited": over there, with `status`.
+            "unclear": with ssh's 255, which is the command's own, ssh's, or a signal's.
+            "silent": without any status: by a signal over there, or the link was lost.
+            "refused": the server opened no session; `why` has the words.
+            "failed": it could not be had on this side; `why` has the words.
+            "odd": the master does not speak as it should; `why` has the words.
+        status: the exit status.
+    """
+
+    kind: Literal["exited", "unclear", "silent", "refused", "failed", "odd"]
+    status: int = -1
+    why: str = ""
+
+
+class Session(Protocol):
+    """One session."""
+
+    @property
+    def end(self) -> End | None:
+        """How it ended; None while it runs."""
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Calls back, once, when it has ended."""
+
+    def outputs_ended(self) -> None:
+        """Tells it that its outputs were read to their end: what is left to come is its own."""
+
+    async def stop(self) -> None:
+        """Ends our side of it. The remote command is not ended by that."""
+
+    def close(self) -> None:
+        """Lets go of what it has open here; it is over. Safe to call twice."""
+
+
+class Engine(Protocol):
+    """A way to use one master."""
+
+    def open_session(
+        self,
+        command: str,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        forward_agent: bool = False,
+        send_env: Iterable[str] = (),
+    ) -> Session:
+        """Starts a command. The descriptors stay the caller's. Never dials.
+
+        Raises:
+            ConfigError: the command cannot be sent.
+            OSError: the master is not to be reached; nothing was started.
+        """
+
+    async def check(self, timeout: float) -> None:
+        """Raises `ConnectionLost` unless the master answers within `timeout` seconds."""
+
+    async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
+        """Asks the master to take no new clients, or to exit. Whether it agreed in time."""
+
+    def close(self) -> None:
+        """Lets go of what it holds of the master's. Safe to call twice."""
