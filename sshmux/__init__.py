@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .errors import ProcessError as ProcessError
     from .errors import ProcessTimeout as ProcessTimeout
     from .errors import PromptDeclined as PromptDeclined
+    from .errors import ProtocolMismatch as ProtocolMismatch
     from .errors import ServerHungUp as ServerHungUp
     from .errors import SessionRefused as SessionRefused
     from .errors import TimeoutError as TimeoutError
@@ -84,6 +85,7 @@ _HOMES = {
     "ConnectionLost": "errors",
     "ChannelOpenError": "errors",
     "SessionRefused": "errors",
+    "ProtocolMismatch": "errors",
     "ConnectionReleased": "errors",
     "ProcessError": "errors",
 }

@@ -14,7 +14,9 @@ from .errors import ConfigError, ConnectionReleased
 from .execution import Request, Scope
 from .link import SIGNALLED, Link
 from .openssh.master import Master
+from .openssh.remote import needs_shell
 from .process import SOME_SIGNAL, CompletedProcess, timed_out
+from .redirect import Target, descriptor_of
 from .tasks import finish
 
 Command = str | Sequence[str]
@@ -50,6 +52,7 @@ class Connection:
         errors: str = "replace",
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        stdout: Target | None = None,
     ) -> CompletedProcess:
         """Runs a command and returns when it has ended and all its output was read.
 
@@ -67,6 +70,10 @@ class Connection:
                 command line, which other users of both machines can see: a secret goes into
                 `input`.
             cwd: a directory to change to first; the exit status is 1 when that fails.
+            stdout: where stdout goes instead of into memory: a path (created, or emptied), an
+                open file or its descriptor, or `subprocess.DEVNULL`. The bytes do not pass
+                through Python; a pipe or socket given here becomes non-blocking. The result's
+                `stdout` is empty then.
 
         Raises:
             ProcessError: `check` is set and the command failed.
@@ -74,30 +81,33 @@ class Connection:
             ConnectionLost: the link went down; the message and `started` say what is known.
             SessionRefused: the server takes no session at all.
             ConnectionReleased: this connection was given back, or closed.
+            ProtocolMismatch: engine="mux" cannot use this master.
+            DescriptorLimit: nearly all descriptors of this program are open.
             ConfigError: the command cannot be sent as it is.
         """
-        stdout: list[bytes] = []
-        stderr: list[bytes] = []
-        request = Request("", stdout=stdout.append, stderr=stderr.append)
+        out: list[bytes] = []
+        err: list[bytes] = []
+        request = Request("", stdout=out.append, stderr=err.append)
         if timeout is not None:
             check_seconds("timeout", timeout)
+        request.input = input.encode(encoding or "utf-8") if isinstance(input, str) else input
         try:
-            async with asyncio.timeout(timeout) as deadline:
-                request.line = await self._line(command, env, cwd)
-                data = input.encode(encoding or "utf-8") if isinstance(input, str) else input
-                request.input = data
-                status = await self._execute(request)
+            if timeout is None:
+                status = await self._run(request, command, env, cwd, stdout)
+            else:
+                async with asyncio.timeout(timeout) as deadline:
+                    status = await self._run(request, command, env, cwd, stdout)
         except TimeoutError:
             if timeout is None or not deadline.expired():
                 raise
-            out, err = _decode(stdout, encoding, errors), _decode(stderr, encoding, errors)
+            outputs = _decode(out, encoding, errors), _decode(err, encoding, errors)
             left = request.left_running
-            raise timed_out(_text(command), timeout, out, err, left=left) from None
+            raise timed_out(_text(command), timeout, *outputs, left=left) from None
         result = CompletedProcess(
             _text(command),
             status,
-            _decode(stdout, encoding, errors),
-            _decode(stderr, encoding, errors),
+            _decode(out, encoding, errors),
+            _decode(err, encoding, errors),
             env,
             exit_signal=SOME_SIGNAL if status == SIGNALLED else None,
         )
@@ -125,7 +135,8 @@ class Connection:
         Raises what `run` raises, but for `ProcessError` and `ProcessTimeout`.
         """
         line = await self._line(command, env, cwd)
-        return await self._execute(Request(line, stdin=stdin, stdout=stdout, stderr=stderr))
+        request = Request(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
+        return await self._link.execute(request, self._scope)
 
     async def check(self, timeout: float = 10) -> None:
         """Checks the master and the link, each within `timeout` seconds.
@@ -194,15 +205,28 @@ class Connection:
                 stacklevel=2,
             )
 
+    async def _run(
+        self,
+        request: Request,
+        command: Command,
+        env: Mapping[str, str] | None,
+        cwd: str | None,
+        stdout: Target | None,
+    ) -> int:
+        request.line = await self._line(command, env, cwd)
+        if stdout is None:
+            return await self._link.execute(request, self._scope)
+        with descriptor_of(stdout) as request.stdout:
+            return await self._link.execute(request, self._scope)
+
     async def _line(self, command: Command, env: Mapping[str, str] | None, cwd: str | None) -> str:
         self._scope.check()
         given: object = command
         if isinstance(given, bytes | bytearray) or not isinstance(given, Sequence):
             raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
-        return await self._link.line(command, env, cwd)
-
-    async def _execute(self, request: Request) -> int:
-        return await self._link.execute(request, self._scope)
+        if needs_shell(command, env):
+            await self._link.learn_shell()
+        return self._link.line(command, env, cwd)
 
     def _die(self, why: str) -> None:
         address = self._link.config.address

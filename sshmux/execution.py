@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 from .openssh.descriptors import check_descriptor
 from .openssh.diagnostics import may_be_clients_own
-from .openssh.engines.shape import End, Session
+from .openssh.engines.shape import NO_OPTIONS, End, Engine, Session, SessionOptions
 from .openssh.pipes import Reader, Writer
 from .openssh.remote import Preamble
 from .tasks import settle
 
 _LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client has ended
+_LAZY = 0.005  # seconds that stderr may lie before it is read, if nobody waits for it
 _KEPT = 4096  # bytes of stderr kept for a diagnosis while the command has not announced itself
 
 Sink = Callable[[bytes], object]
-Opener = Callable[[str, int, int, int], Session]
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Request:
         stdout: called with each piece of output as it arrives; or a descriptor that it goes to,
             which stays the caller's.
         stderr: called with each piece of it.
+        live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
     """
 
     line: str
@@ -40,6 +41,7 @@ class Request:
     stdin: int | None = None
     stdout: Sink | int = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
+    live: bool = False
     left_running: bool = False  # it was given up, and may still run over there
 
 
@@ -68,7 +70,13 @@ class Scope:
 class Execution:
     """A running session. It is over when its end is known and both pipes were read empty."""
 
-    def __init__(self, request: Request, preamble: Preamble, open_session: Opener) -> None:
+    def __init__(
+        self,
+        request: Request,
+        preamble: Preamble,
+        engine: Engine,
+        options: SessionOptions = NO_OPTIONS,
+    ) -> None:
         self.preamble = preamble
         self.early_stderr = b""
         self.aborted: Exception | None = None
@@ -76,17 +84,19 @@ class Execution:
         self._held = b""
         self._request = request
         self._loop = asyncio.get_running_loop()
+        self.began_at = self._loop.time()
         self._waiting: list[asyncio.Future[None]] = []  # for the end
         self._announced: list[asyncio.Future[None]] = []  # for the start
         self._late: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
         self._readers: list[Reader] = []
-        self._session = self._start(open_session)
+        self._session = self._start(engine, options)
         for reader in self._readers:
             reader.on_end(self._output_ended)
         self._session.on_end(self._session_ended)
+        self._watch()
 
-    def _start(self, open_session: Opener) -> Session:
+    def _start(self, engine: Engine, options: SessionOptions) -> Session:
         request = self._request
         theirs: list[int] = []  # closed here once the session has them
         stdin, writing = subprocess.DEVNULL, -1
@@ -101,7 +111,10 @@ class Execution:
                 stdin, writing = os.pipe()
                 theirs.append(stdin)
             check_descriptor(max(stderr, writing))
-            session = open_session(self.preamble.wrap(request.line), stdin, stdout, stderr)
+            line = self.preamble.wrap(request.line)
+            session = engine.open_session(
+                line, stdin=stdin, stdout=stdout, stderr=stderr, options=options
+            )
         except BaseException:
             self._let_go()
             if writing >= 0:
@@ -114,6 +127,18 @@ class Execution:
             self._writer = Writer(writing, request.input or b"")
         return session
 
+    def _watch(self) -> None:
+        """Begins to read. The announcement, of every command, is not worth waking up for.
+
+        It is read with whatever else comes first, or after a moment.
+        """
+        first, last = self._readers[0], self._readers[-1]
+        first.watch()
+        if self._request.live:
+            last.watch()
+        elif last is not first:
+            self._late = self._loop.call_later(_LAZY, last.watch)
+
     def _pipe(self, sink: Sink, theirs: list[int]) -> int:
         reader, writing = Reader.pipe(sink, for_session=True)
         self._readers.append(reader)
@@ -124,6 +149,11 @@ class Execution:
     def end(self) -> End | None:
         """How the session ended."""
         return self._session.end
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come of it yet, not even the announcement."""
+        return self.preamble.pid is None and not self.early_stderr and not self.over
 
     def left_running(self) -> None:
         """Notes that it could not be ended over there."""
@@ -137,6 +167,7 @@ class Execution:
     async def announced(self) -> None:
         """Waits until the command has started, or it is over."""
         if self.preamble.pid is None and not self.over:
+            self._readers[-1].watch()
             await self._event(self._announced)
 
     async def _event(self, waiting: list[asyncio.Future[None]]) -> None:
@@ -188,14 +219,17 @@ class Execution:
 
     @property
     def _outputs_closed(self) -> bool:
-        return all(reader.closed for reader in self._readers)
+        return all([reader.closed for reader in self._readers])  # noqa: C419 - no generator
 
     def _output_ended(self) -> None:
-        if self._outputs_closed:
-            if self._session.end is None:
-                self._session.outputs_ended()
-            else:
-                self._finish()
+        if not self._outputs_closed:
+            for reader in self._readers:
+                reader.drain()
+                reader.watch()
+        elif self._session.end is None:
+            self._session.outputs_ended()
+        else:
+            self._finish()
 
     def _session_ended(self) -> None:
         self._drain()
@@ -203,6 +237,8 @@ class Execution:
             self._finish()
         else:
             # Output may still follow (the client is told to leave first), but not for long.
+            if self._late is not None:
+                self._late.cancel()
             self._late = self._loop.call_later(_LATE_OUTPUT, self._let_go)
 
     def _finish(self) -> None:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from .config import ConnectionConfig
 from .ending import Ender
@@ -29,13 +28,13 @@ from .execution import Execution, Request, Scope
 from .openssh import remote
 from .openssh.diagnostics import expired, session_failure
 from .openssh.engines.mux import MuxEngine
-from .openssh.engines.shape import Engine, Session
+from .openssh.engines.shape import NO_OPTIONS, Engine, SessionOptions
 from .openssh.engines.ssh import SshEngine
 from .openssh.master import Master
 from .openssh.remote import Preamble, Shell
 from .openssh.resolve import Resolved, resolve
 from .sessions import SessionGate
-from .tasks import finish
+from .tasks import TaskGroup, finish
 
 log = logging.getLogger("sshmux.link")
 
@@ -44,6 +43,8 @@ SIGNALLED = -1  # in place of an exit status, as in asyncssh: it was ended by a 
 
 _PING_DEADLINE = 2.0  # seconds for the master to say whether a 255 was a lost link
 _START_DEADLINE = 2.0  # seconds for a command that is given up to announce itself
+_SILENCE = 10.0  # seconds without a sign of a command's beginning until its master is asked
+_SILENT_PING = 5.0  # seconds for it to answer then
 _SETTLED = 0.25  # seconds after which a server has surely noticed that a session is over
 _PAUSES = 0.01, 0.02, 0.04, 0.08, 0.16  # seconds, before a refused session is tried again
 _LEAVE_DEADLINE = 1.0  # seconds for the client to leave after its command
@@ -57,6 +58,7 @@ class Knowledge:
     max_sessions: int = 10
     took: str = ""  # what the last log-in took: see `openssh.controldir.Record`
     foreign: bool = False  # the master is the person's own
+    session_options: SessionOptions | None = None  # what the person's config asks for each
     resolving: asyncio.Task[Resolved] | None = field(default=None, repr=False)
 
     @classmethod
@@ -77,6 +79,17 @@ class Knowledge:
     async def resolved(self, config: ConnectionConfig) -> Resolved:
         """What `ssh -G` says, waited for."""
         return await asyncio.shield(self.resolve(config))
+
+    async def learn_session_options(self, config: ConnectionConfig) -> SessionOptions:
+        """What the person's config asks for each session, since `-F none` does not read it."""
+        task = self.resolve(config)
+        if not task.done():
+            await asyncio.wait((task,))
+        if task.cancelled() or task.exception() is not None:
+            return NO_OPTIONS
+        resolved = task.result()
+        self.session_options = SessionOptions(resolved.forward_agent, resolved.send_env)
+        return self.session_options
 
     def forget(self) -> None:
         """Stops a `ssh -G` that nobody needs any more."""
@@ -103,6 +116,9 @@ class Link:
         self._knowledge = knowledge
         self._ender = Ender(self.control)
         self._loop = asyncio.get_running_loop()
+        self._hung = False  # the master does not answer
+        self._looking: asyncio.TimerHandle | None = None
+        self._suspicions = TaskGroup()
         self._ended_at = -math.inf  # when a session of ours was last over, by the loop's clock
         self._closing: asyncio.Task[None] | None = None
         self._on_closed = on_closed
@@ -126,14 +142,16 @@ class Link:
         """Whether it is closing, or its master is gone."""
         return self._closing is not None or not self.master.alive
 
-    async def line(
+    async def learn_shell(self) -> None:
+        """Learns which shell the login shell is, by using it."""
+        if self._knowledge.shell == "unknown":
+            await self.execute(Request("true"), Scope())
+
+    def line(
         self, command: str | Sequence[str], env: Mapping[str, str] | None, cwd: str | None
     ) -> str:
-        """The line for the login shell; learns which shell that is, where it matters."""
-        if self._knowledge.shell == "unknown" and remote.needs_shell(command, env):
-            await self.execute(Request("true"), Scope())
-        shell = self._knowledge.shell
-        return remote.command_line(command, shell=shell, env=env, cwd=cwd)
+        """The line for the login shell. See `remote.needs_shell`, and `learn_shell`."""
+        return remote.command_line(command, shell=self._knowledge.shell, env=env, cwd=cwd)
 
     async def execute(self, request: Request, scope: Scope) -> int:
         """Runs a request to its end and returns its exit status, or SIGNALLED.
@@ -148,7 +166,8 @@ class Link:
         """
         pauses = iter(_PAUSES)
         while True:
-            await self.gate.enter()
+            if not self.gate.enter_now():
+                await self.gate.enter()
             left = self.gate.left
             try:
                 execution = await self._attempt(request, scope)
@@ -184,7 +203,7 @@ class Link:
         async with asyncio.timeout(timeout), self.gate.control:
             if not self.master.alive:
                 raise ConnectionLost(f"the connection to {self.config.address} is gone")
-            execution = Execution(Request(line), Preamble("none"), self._open)
+            execution = Execution(Request(line), Preamble("none"), self._engine)
             try:
                 await execution.wait()
             except BaseException:
@@ -230,6 +249,9 @@ class Link:
         self.gate.close(error)
         if not self.master.alive:
             drain = _LEAVE_DEADLINE  # their clients are leaving already
+        if self._looking is not None:
+            self._looking.cancel()
+        await self._suspicions.cancel()
         try:
             if self.executions and drain > 0:
                 waits = [asyncio.ensure_future(execution.wait()) for execution in self.executions]
@@ -240,29 +262,29 @@ class Link:
                 await self.end(list(self.executions), error)
             await self._ender.idle()
         finally:
-            self._engine.close()
             if leave and self.broken is None and self.master.usable:
                 self.master.leave()
             else:
                 # Sessions of others (an operator's own ssh -S) get their time as well.
-                await self.master.stop(drain if self.broken is None else 0, self._engine.ask)
+                ask = _in_vain if self._hung else self._engine.ask
+                await self.master.stop(drain if self.broken is None else 0, ask)
             if self._on_closed is not None:
                 self._on_closed()
                 self._on_closed = None
 
     async def _attempt(self, request: Request, scope: Scope) -> Execution:
-        options = await self._session_options()
+        options = self._knowledge.session_options
+        if options is None:
+            options = await self._knowledge.learn_session_options(self.config)
         self.gate.check()  # it may have been closed meanwhile, or given back
         scope.check()
-        if self.broken is None and not self.master.usable:
-            # Seen here, it is certain that nothing was started: the client itself may die silently
-            # (its ProxyCommand=false can be gone before it has written a word).
+        if self.broken is None and not self._engine.usable:
             self._break(self._gone())
         if self.broken is not None:
             raise self._lost(self.broken, False)
         preamble = Preamble(self._knowledge.shell)
         try:
-            execution = Execution(request, preamble, partial(self._open, **options))
+            execution = Execution(request, preamble, self._engine, options)
         except OSError as error:
             if isinstance(error, Error):
                 raise
@@ -270,6 +292,8 @@ class Link:
             raise self._lost(f"{self._gone()} ({error})", False) from error
         self.executions.add(execution)
         scope.running.add(execution)
+        if self._looking is None and not self._knowledge.foreign:
+            self._looking = self._loop.call_later(_SILENCE, self._look)
         try:
             await execution.wait()
         except BaseException:
@@ -283,19 +307,6 @@ class Link:
             self._knowledge.shell = preamble.shell
         return execution
 
-    async def _session_options(self) -> dict[str, Any]:
-        """What the person's config asks for each session, since `-F none` does not read it."""
-        task = self._knowledge.resolve(self.config)
-        if not task.done():
-            await asyncio.wait((task,))
-        if task.cancelled() or task.exception() is not None:
-            return {}
-        resolved = task.result()
-        return {"forward_agent": resolved.forward_agent, "send_env": resolved.send_env}
-
-    def _open(self, line: str, stdin: int, stdout: int, stderr: int, **options: Any) -> Session:
-        return self._engine.open_session(line, stdin=stdin, stdout=stdout, stderr=stderr, **options)
-
     def _refused(self, execution: Execution) -> bool:
         end = execution.end
         assert end is not None  # noqa: S101 - it is over
@@ -303,6 +314,27 @@ class Link:
             return end.kind == "refused"
         text = execution.early_stderr.decode("utf-8", "replace")
         return session_failure(text) == "refused"
+
+    def _look(self) -> None:
+        """Looks for commands that should have begun long ago. (A foreign master may ask somebody.)
+
+        A master that hangs takes what it is told, and says nothing.
+        """
+        self._looking = None
+        since = self._loop.time() - _SILENCE
+        silent = [each for each in self.executions if each.silent and each.began_at <= since]
+        if silent and self._closing is None:
+            self._suspicions.start(self._suspect(silent))
+        if self.executions and self._closing is None:
+            self._looking = self._loop.call_later(_SILENCE, self._look)
+
+    async def _suspect(self, silent: Sequence[Execution]) -> None:
+        if await self.master.ping(_SILENT_PING):
+            return  # so it is the network, or the server: keepalives see to that
+        self._hung = True
+        why = f"its master (pid {self.master.pid}) does not answer"
+        self._break(why)
+        await self.end([each for each in silent if not each.over], self._lost(why, None))
 
     async def _judge(self, execution: Execution) -> int:
         """What the end of a session means, once it is over."""
@@ -316,6 +348,11 @@ class Link:
             raise ProtocolMismatch(
                 f"the master of {self.config.address} does not speak the multiplexing protocol as "
                 f'sshmux knows it: {end.why}. Use ConnectionManager(engine="ssh")'
+            )
+        if end.kind == "denied":
+            raise SessionRefused(
+                f"the master of {self.config.address} asks before it opens a session "
+                f"(ControlMaster), and the answer was no: {end.why}"
             )
         if end.kind == "failed":
             if execution.preamble.pid is not None:
@@ -382,7 +419,7 @@ class Link:
 
     async def _end_remote(self, execution: Execution) -> bool:
         """Whether the remote process group is known to be gone."""
-        if execution.preamble.shell == "none" or not self.master.alive:
+        if execution.preamble.shell == "none" or not self.master.alive or self._hung:
             return False
         async with asyncio.timeout(_START_DEADLINE):
             await execution.announced()
@@ -390,3 +427,8 @@ class Link:
         if execution.over or pid is None:
             return execution.over
         return await self._ender.end(pid, execution)
+
+
+async def _in_vain(operation: str, timeout: float) -> bool:
+    """Asks a master that does not answer."""
+    return False

@@ -81,7 +81,6 @@ class Means:
     """
 
     pool: PoolConfig
-    engine: str
     directory: ControlDir
     credentials: Credentials
     codes: OneTimeCodes
@@ -89,3 +88,4 @@ class Means:
     places: Places
     jump_host: Callable[[ConnectionConfig], Awaitable[JumpHost]]
     before_dial: Callable[[], None]
+    engine: str = "ssh"

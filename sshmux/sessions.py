@@ -46,11 +46,17 @@ class SessionGate:
         if self._closed is not None:
             raise again(self._closed)
 
+    def enter_now(self) -> bool:
+        """Takes a place if one is free and nobody waits for it."""
+        self.check()
+        if self._queue or self.inside >= self.limit:
+            return False
+        self.inside += 1
+        return True
+
     async def enter(self) -> None:
         """Takes a place, waiting for one if need be."""
-        self.check()
-        if self.inside < self.limit and not self._queue:
-            self.inside += 1
+        if self.enter_now():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)

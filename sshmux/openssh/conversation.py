@@ -16,12 +16,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .muxproto import Decoder, Hello, Message, ProtocolError
+from .muxproto import HELLO, Decoder, Message, ProtocolError
+from .watcher import watcher
 
 _PIECE = 64 * 1024
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RETRY = 0.002, 0.1  # seconds: the first pause, and the longest, while the master's backlog is full
-_HELLO = Hello().encode()
+_HELLO = HELLO.encode()
+_NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
 _NATIVE = sys.byteorder
 
 Heard = Callable[[Message], object]
@@ -68,9 +70,10 @@ class Conversation:
         self._watched = self._writing = self._closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._pause = _RETRY[0]
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | _NON_BLOCKING)
         try:
-            self._socket.setblocking(False)
+            if not _NON_BLOCKING:
+                self._socket.setblocking(False)
             self._connect()
         except BaseException:
             self.close()
@@ -201,22 +204,31 @@ class Conversation:
         """From now on what the master says is heard when it says it."""
         if not self._watched and not self._closed:
             self._watched = True
-            self._loop.add_reader(self._socket.fileno(), self.read)
+            watcher(self._loop).add(self._socket.fileno(), self.read)
 
     def read(self) -> None:
         """Hears what the master has said until now."""
+        data = self.receive()
+        if data:
+            self.hear(data)
+
+    def receive(self) -> bytes:
+        """What the master has said until now, as bytes, for `hear`. Empty if nothing."""
         if self._closed:
-            return
+            return b""
         try:
             data = self._socket.recv(_PIECE)
         except (BlockingIOError, InterruptedError):
-            return
+            return b""
         except OSError as error:
             self._over(error)
-            return
+            return b""
         if not data:
             self._over(None)
-            return
+        return data
+
+    def hear(self, data: bytes) -> None:
+        """Makes messages of what was received."""
         try:
             for message in self._decoder.feed(data):
                 self._heard(message)
@@ -239,11 +251,10 @@ class Conversation:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if not self._loop.is_closed():
-            if self._watched:
-                self._loop.remove_reader(self._socket.fileno())
-            if self._writing:
-                self._loop.remove_writer(self._socket.fileno())
+        if self._watched:
+            watcher(self._loop).remove(self._socket.fileno())
+        if self._writing and not self._loop.is_closed():
+            self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
         while self._outbox:
             self._outbox.popleft().close()

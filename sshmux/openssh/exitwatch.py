@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+from .watcher import watcher
+
 
 class ExitWatch:
     """Calls back once when a process ends. Raises ProcessLookupError when it is gone already."""
@@ -41,7 +43,7 @@ class ExitWatch:
             self._fd, self._close = queue.fileno(), queue.close
         if self._close is None:
             raise NotImplementedError("sshmux runs on Linux (5.3 or later) and macOS")
-        self._loop.add_reader(self._fd, self._fire)
+        watcher(self._loop).add(self._fd, self._fire)
 
     def _fire(self) -> None:
         self.cancel()
@@ -50,7 +52,6 @@ class ExitWatch:
     def cancel(self) -> None:
         """Forgets the process; safe to call twice."""
         if self._close is not None:
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self._fd)
+            watcher(self._loop).remove(self._fd)
             self._close()
             self._close = None

@@ -26,6 +26,7 @@ log = logging.getLogger("sshmux.master")
 
 Ask = Callable[[Literal["stop", "exit"], float], Awaitable[bool]]
 
+LINUX = sys.platform.startswith("linux")
 _ASK_DEADLINE = 3.0  # seconds to agree to stop or to exit: only the local master is asked
 _EXIT_DEADLINE = 2.0  # seconds between one step of ending a master and the next
 
@@ -101,12 +102,14 @@ class Master:
         A process that exits closes its descriptors in no order that we know: the lease may stand
         yet while the outputs have ended already. So the process is looked at, too.
         """
-        lease, process = self._lease, self.record.master
-        return lease is not None and lease.standing and process is not None and not process.exiting
+        process = self.record.master
+        if LINUX:
+            return self.alive and process is not None and not process.exiting
+        return self._lease is not None and self._lease.standing
 
     async def stands(self, timeout: float) -> bool:
         """As `standing`; where the process cannot be looked at, the master is asked itself."""
-        return self.standing and (sys.platform == "linux" or await self.ping(timeout))
+        return self.standing and (LINUX or await self.ping(timeout))
 
     @property
     def usable(self) -> bool:

@@ -25,6 +25,7 @@ LOCAL, REMOTE, DYNAMIC = 1, 2, 3
 
 _U32 = struct.Struct(">I")
 _HEAD = struct.Struct(">II")
+_SEVEN = struct.Struct(">7I")
 
 
 class ProtocolError(Exception):
@@ -211,18 +212,11 @@ class NewSession(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        flags = struct.pack(
-            ">7I",
-            self.request,
-            0,  # a reserved string, empty
-            self.tty,
-            self.x11,
-            self.agent,
-            self.subsystem,
-            self.escape,
-        )
-        env = map(_string, self.env)
-        return _frame(self.kind, flags, _string(self.term), _string(self.command), *env)
+        reserved = 0  # the length of a string
+        flags = (self.tty, self.x11, self.agent, self.subsystem)
+        head = _SEVEN.pack(self.request, reserved, *flags, self.escape)
+        strings = map(_string, (self.term, self.command, *self.env))
+        return _frame(self.kind, head, *strings)
 
     @classmethod
     def read(cls, body: _Body) -> Self:
@@ -439,6 +433,13 @@ _MASTERS: tuple[type[Message], ...] = (
 _READERS: dict[int, Callable[[_Body], Message]] = {
     message.kind: message.read for message in (*_CLIENTS, *_MASTERS)
 }
+_PAIRS: dict[int, Callable[[int, int], Message]] = {
+    message.kind: message for message in (ExitMessage, Alive, SessionOpened, RemotePort)
+}
+_THREE = struct.Struct(">III")
+HELLO = Hello()
+_FRAMED_HELLO = HELLO.encode()
+_HELLO = _FRAMED_HELLO[4:]
 
 
 def decode(frame: bytes | memoryview) -> Message:
@@ -446,12 +447,35 @@ def decode(frame: bytes | memoryview) -> Message:
 
     Raises `UnknownMessage` and `ProtocolError`.
     """
+    if len(frame) == 12:  # nearly all that a master says
+        kind, request, value = _THREE.unpack(frame)
+        if (pair := _PAIRS.get(kind)) is not None:
+            return pair(request, value)
+    elif frame == _HELLO:  # and what it says first
+        return HELLO
     body = _Body(memoryview(frame))
     kind = body.number()
     read = _READERS.get(kind)
     if read is None:
         raise UnknownMessage(f"a message of the unknown type 0x{kind:08x}")
     return read(body)
+
+
+_ORDINARY = struct.Struct(f">{len(_HELLO) + 4}s IIII IIII")
+
+
+def ordinary_exit(data: bytes) -> int | None:
+    """The exit status, if `data` is all that a master says in an ordinary session.
+
+    That is its greeting, that the session is open, and the exit status. None for anything else, to
+    be read by a `Decoder`.
+    """
+    if len(data) != _ORDINARY.size:
+        return None
+    hello, size, opened, _, session, size2, exited, ended, status = _ORDINARY.unpack(data)
+    ordinary = (_FRAMED_HELLO, 12, SessionOpened.kind, 12, ExitMessage.kind, session)
+    found = (hello, size, opened, size2, exited, ended)
+    return int(status) if found == ordinary else None
 
 
 class Decoder:
@@ -467,29 +491,29 @@ class Decoder:
         self._broken: ProtocolError | None = None
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yields each message that `data` completes. Whole frames are read where they are."""
+        """Yields each message that `data` completes. Whole frames are read where they are.
+
+        To be read to its end before the next `feed`.
+        """
         if self._broken is not None:
             raise self._broken
         try:
             if self._rest:
-                yield from self._feed_rest(data)
-            else:
-                view = memoryview(data)
-                at = 0
-                while (end := _frame_end(view, at)) >= 0:
-                    yield decode(view[at + 4 : end])
-                    at = end
-                self._rest += view[at:]
+                self._rest += data
+                if _frame_end(self._rest, 0) < 0:
+                    return
+                data = bytes(self._rest)
+                self._rest.clear()
+            view = memoryview(data)
+            at = 0
+            while (end := _frame_end(view, at)) >= 0:
+                yield decode(view[at + 4 : end])
+                at = end
         except ProtocolError as error:
             self._broken = error
             raise
-
-    def _feed_rest(self, data: bytes) -> Iterator[Message]:
-        self._rest += data
-        while (end := _frame_end(self._rest, 0)) >= 0:
-            frame = bytes(self._rest[4:end])
-            del self._rest[:end]
-            yield decode(frame)
+        if at < len(view):
+            self._rest += view[at:]
 
     @property
     def within(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..tasks import settle
+from .watcher import watcher
 
 _DEFAULT_PIPE = 64 * 1024
 
@@ -31,6 +32,7 @@ class Reader:
         limit: int | None = None,
         *,
         blocking: bool = True,
+        watched: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._fd = fd
@@ -41,7 +43,10 @@ class Reader:
         self._callbacks: list[Callable[[], object]] = []
         if blocking:
             os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._take)
+        self._watcher = watcher(self._loop)
+        self._watched = False
+        if watched:
+            self.watch()
 
     @classmethod
     def pipe(
@@ -54,15 +59,23 @@ class Reader:
         """A new pipe: its reader, and the writing end for a child.
 
         Parameters:
-            for_session: the writing end is a master's, which never blocks on it either.
+            for_session: the writing end is a master's, which never blocks on it either; and the
+                reader is not watched yet.
         """
         reading, writing = _pipe() if for_session else os.pipe()
         try:
-            return cls(reading, sink, limit, blocking=not for_session), writing
+            reader = cls(reading, sink, limit, blocking=not for_session, watched=not for_session)
+            return reader, writing
         except BaseException:
             os.close(reading)
             os.close(writing)
             raise
+
+    def watch(self) -> None:
+        """From now on it is emptied as data arrives."""
+        if not self._watched and self._fd >= 0:
+            self._watched = True
+            self._watcher.add(self._fd, self._take)
 
     def tee(self, listener: Callable[[bytes], object]) -> None:
         """Lets somebody else hear each piece, too."""
@@ -132,8 +145,8 @@ class Reader:
     def close(self) -> None:
         """Lets go of the pipe; safe to call twice."""
         if self._fd >= 0:
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self._fd)
+            if self._watched:
+                self._watcher.remove(self._fd)
             os.close(self._fd)
             self._fd = -1
             self._sink = _nothing

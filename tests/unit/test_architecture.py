@@ -78,6 +78,7 @@ FLOORS = {
     "sshmux.execution": 2,
     "sshmux.ending": 2,
     "sshmux.process": 2,
+    "sshmux.redirect": 2,
     "sshmux.link": 2,
     "sshmux.connection": 2,
     "sshmux.means": 3,

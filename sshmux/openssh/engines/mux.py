@@ -3,14 +3,13 @@
 We say on the control socket what `ssh -S` would say, and pass the descriptors ourselves. It cannot
 dial: a Unix socket leads to the master, or nowhere. And it tells the exact end of a session.
 
-What makes it quick: a conversation is opened ahead of the next session, so that the master's
-greeting is not waited for, and the control socket is not watched while a command runs. The
-session's end shows on its outputs, and the status lies ready by then.
+What makes it quick: everything is said in one go, the master's greeting is not waited for, and
+the control socket is not watched while a command runs. The session's end shows on its outputs, and
+the status lies ready by then.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import subprocess
@@ -31,11 +30,13 @@ from ..muxproto import (
     SessionOpened,
     TerminalRefused,
     Unsendable,
+    ordinary_exit,
 )
 from ..operations import ask
 from ..remote import too_long
-from .shape import End
+from .shape import NO_OPTIONS, End, SessionOptions
 
+_REQUEST = 1  # every conversation has one
 _MAX_COMMAND = 128 * 1024  # of one argument on Linux (MAX_ARG_STRLEN): the shell's, over there
 
 
@@ -66,10 +67,14 @@ class MuxSession:
     def outputs_ended(self) -> None:
         """The master has closed them, so the session is over (channels.c: channel_free)."""
         self._outputs_ended = True
-        self._conversation.read()
+        data = self._conversation.receive()
+        if self._status is None:
+            self._status = ordinary_exit(data)
         if self._status is not None:
             self._finish(End("exited", self._status))
-        elif self.end is None:
+            return
+        self._conversation.hear(data)
+        if self.end is None:
             self._conversation.watch()
 
     async def stop(self) -> None:
@@ -82,19 +87,20 @@ class MuxSession:
 
     def _heard(self, message: Message) -> None:
         match message:
+            case Hello() if message.version == VERSION:
+                pass
+            case SessionOpened() | TerminalRefused():
+                pass
             case ExitMessage():
                 self._status = message.value
                 if self._outputs_ended:
                     self._finish(End("exited", message.value))
-            case SessionOpened() | TerminalRefused():
-                pass
             case Hello(version=version):
-                if version != VERSION:
-                    self._finish(End("odd", why=f"version {version} of it, not {VERSION}"))
+                self._finish(End("odd", why=f"version {version} of it, not {VERSION}"))
             case Failure(reason=reason) if "unsupported" not in reason:
                 self._finish(End("refused", why=reason))
             case Denied(reason=reason):
-                self._finish(End("failed", why=f"the master refused: {reason}"))
+                self._finish(End("denied", why=reason))
             case _:
                 self._finish(End("odd", why=f"it said {message}"))
 
@@ -120,9 +126,6 @@ class MuxEngine:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self._requests = itertools.count(1)
-        self._spare: Conversation | None = None
-        self._closed = False
 
     def open_session(
         self,
@@ -131,58 +134,33 @@ class MuxEngine:
         stdin: int,
         stdout: int,
         stderr: int,
-        forward_agent: bool = False,
-        send_env: Iterable[str] = (),
+        options: SessionOptions = NO_OPTIONS,
     ) -> MuxSession:
         """Asks for a session, with nothing to wait for."""
         message = NewSession(
-            next(self._requests),
+            _REQUEST,
             command,
-            agent=forward_agent,
-            term=os.environ.get("TERM", ""),
-            env=_environment(send_env),
+            agent=options.forward_agent,
+            env=_environment(options.send_env) if options.send_env else (),
         )
         if len(command) > _MAX_COMMAND // 4 and len(os.fsencode(command)) >= _MAX_COMMAND:
             raise too_long()
         if stdin == subprocess.DEVNULL:
             stdin = _null()
+        conversation = Conversation(self._master.entry.socket, _nothing, _nothing)
         try:
-            conversation = self._ask(message, (stdin, stdout, stderr))
-        except Unsendable as error:
-            raise ConfigError(f"the command cannot be sent: {error}") from error
+            conversation.send(message, (stdin, stdout, stderr))
+        except BaseException as error:
+            conversation.close()
+            if isinstance(error, Unsendable):
+                raise ConfigError(f"the command cannot be sent: {error}") from error
+            raise
         return MuxSession(conversation)
 
-    def _ask(self, message: NewSession, descriptors: tuple[int, int, int]) -> Conversation:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            try:
-                spare.send(message, descriptors)
-            except OSError:  # the master has ended it; it has read nothing
-                spare.close()
-                spare = None
-            except BaseException:
-                spare.close()
-                raise
-        conversation = spare or self._converse()
-        try:
-            if spare is None:
-                conversation.send(message, descriptors)
-            self._prepare()
-        except BaseException:
-            conversation.close()
-            raise
-        return conversation
-
-    def _converse(self) -> Conversation:
-        return Conversation(self._master.entry.socket, _nothing, _nothing)
-
-    def _prepare(self) -> None:
-        """Opens the conversation for the next session, while this one is under way."""
-        if not self._closed:
-            try:
-                self._spare = self._converse()
-            except OSError:  # the next session will say so, if it matters then
-                self._spare = None
+    @property
+    def usable(self) -> bool:
+        """Whether the master lives. A socket that is missing shows when it is needed."""
+        return self._master.alive
 
     async def check(self, timeout: float) -> None:
         """The protocol's alive check, with a deadline."""
@@ -195,13 +173,6 @@ class MuxEngine:
     async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
         """Stop listening, or terminate."""
         return await ask(self._master.entry.socket, operation, timeout)
-
-    def close(self) -> None:
-        """Lets go of the conversation that was kept for the next session."""
-        self._closed = True
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
 
 
 _null_device = -1
@@ -218,8 +189,6 @@ def _null() -> int:
 def _environment(patterns: Iterable[str]) -> tuple[str, ...]:
     """What SendEnv names of our environment (man ssh_config: PATTERNS; only `*` and `?`)."""
     words = [re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns]
-    if not words:
-        return ()
     wanted = re.compile("|".join(words))
     return tuple(f"{name}={value}" for name, value in os.environ.items() if wanted.fullmatch(name))
 

@@ -5,7 +5,7 @@ A session is a command, three descriptors that we made, and an end to wait for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -19,14 +19,31 @@ class End:
             "unclear": with ssh's 255, which is the command's own, ssh's, or a signal's.
             "silent": without any status: by a signal over there, or the link was lost.
             "refused": the server opened no session; `why` has the words.
+            "denied": the master's owner was asked (ControlMaster=ask), and refused.
             "failed": it could not be had on this side; `why` has the words.
             "odd": the master does not speak as it should; `why` has the words.
         status: the exit status.
     """
 
-    kind: Literal["exited", "unclear", "silent", "refused", "failed", "odd"]
+    kind: Literal["exited", "unclear", "silent", "refused", "denied", "failed", "odd"]
     status: int = -1
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a session is to have besides its command.
+
+    Attributes:
+        forward_agent: the agent, as far as the master forwards it.
+        send_env: patterns of environment variables that go along, as far as the master sends them.
+    """
+
+    forward_agent: bool = False
+    send_env: tuple[str, ...] = ()
+
+
+NO_OPTIONS = SessionOptions()
 
 
 class Session(Protocol):
@@ -59,8 +76,7 @@ class Engine(Protocol):
         stdin: int,
         stdout: int,
         stderr: int,
-        forward_agent: bool = False,
-        send_env: Iterable[str] = (),
+        options: SessionOptions = NO_OPTIONS,
     ) -> Session:
         """Starts a command. The descriptors stay the caller's. Never dials.
 
@@ -69,11 +85,12 @@ class Engine(Protocol):
             OSError: the master is not to be reached; nothing was started.
         """
 
+    @property
+    def usable(self) -> bool:
+        """Whether a session can be opened, as far as can be known without asking anybody."""
+
     async def check(self, timeout: float) -> None:
         """Raises `ConnectionLost` unless the master answers within `timeout` seconds."""
 
     async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
         """Asks the master to take no new clients, or to exit. Whether it agreed in time."""
-
-    def close(self) -> None:
-        """Lets go of what it holds of the master's. Safe to call twice."""

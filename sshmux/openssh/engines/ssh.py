@@ -5,13 +5,13 @@ The client gets our descriptors, hands them to the master, and waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal
 
 from .. import argv
 from ..master import Master
 from ..processes import Child, spawn
-from .shape import End
+from .shape import NO_OPTIONS, End, SessionOptions
 
 
 class SshSession:
@@ -58,18 +58,26 @@ class SshEngine:
         stdin: int,
         stdout: int,
         stderr: int,
-        forward_agent: bool = False,
-        send_env: Iterable[str] = (),
+        options: SessionOptions = NO_OPTIONS,
     ) -> SshSession:
         """Starts a client. It never dials: see `argv.guard`."""
         line = argv.session(
             self._master.config,
             self._master.entry.socket,
             command,
-            forward_agent=forward_agent,
-            send_env=send_env,
+            forward_agent=options.forward_agent,
+            send_env=options.send_env,
         )
         return SshSession(spawn(line, stdin=stdin, stdout=stdout, stderr=stderr))
+
+    @property
+    def usable(self) -> bool:
+        """Whether the master lives and its socket is there.
+
+        A client must not be started in vain: it may die without a word (its ProxyCommand=false can
+        be gone before it has written one), and then nobody knows that nothing was started.
+        """
+        return self._master.usable
 
     async def check(self, timeout: float) -> None:
         """`ssh -O check`, with a deadline."""
@@ -78,6 +86,3 @@ class SshEngine:
     async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
         """`ssh -O stop` or `ssh -O exit`, with a deadline."""
         return await self._master.ask(operation, timeout)
-
-    def close(self) -> None:
-        """It holds nothing."""

@@ -1,0 +1,47 @@
+"""Where a command's output goes instead of into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Protocol
+
+from .errors import ConfigError
+
+
+class HasFileno(Protocol):
+    """A file, a socket: anything with a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+Target = int | str | os.PathLike[str] | HasFileno
+
+
+@contextlib.contextmanager
+def descriptor_of(target: Target) -> Iterator[int]:
+    """The descriptor that is meant, open within the block.
+
+    A path is created, or emptied. What the caller has open stays open, and is written at its
+    position; what a file object holds in its own buffer is not looked at.
+
+    Raises `ConfigError` for what is none of these, and the `OSError` of opening a path.
+    """
+    if isinstance(target, str | os.PathLike) or target == subprocess.DEVNULL:
+        path = os.devnull if target == subprocess.DEVNULL else os.fspath(target)  # type: ignore[arg-type]
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    elif isinstance(target, int) and not isinstance(target, bool) and target >= 0:
+        yield target
+    elif hasattr(target, "fileno"):
+        yield target.fileno()
+    else:
+        raise ConfigError(
+            f"stdout={target!r}: give a descriptor, a file, a path, or subprocess.DEVNULL"
+        )
