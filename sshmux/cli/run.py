@@ -15,6 +15,7 @@ import click
 
 from .. import errors
 from ..connection import Command, Connection
+from ..link import ENGINES
 from ..manager import ConnectionManager
 from ..tasks import in_daemon_thread
 from . import completion, target
@@ -37,6 +38,13 @@ _CHUNK = 64 * 1024
     metavar="SECONDS",
     help="How long the connection stays after its last use; 0: not at all.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(list(ENGINES)),
+    default="ssh",
+    show_default=True,
+    help="How the command gets to the master: by `ssh -S`, or by its protocol (mux).",
+)
 @click.option("--batch", is_flag=True, help="Never ask for a password or code on the terminal.")
 def command(
     host: str,
@@ -44,6 +52,7 @@ def command(
     no_input: bool,
     quote: bool,
     persist: int,
+    engine: str,
     batch: bool,
     **settings: Any,
 ) -> None:
@@ -68,7 +77,7 @@ def command(
         raise click.UsageError("Give a COMMAND after the HOST.")
     line: Command = list(words) if quote else " ".join(words)
     prompter = None if batch else target.terminal()
-    manager = ConnectionManager(pool_size=1, persist=persist, prompter=prompter)
+    manager = ConnectionManager(pool_size=1, engine=engine, persist=persist, prompter=prompter)
     manager.register_cluster(host, config=target.config(host, settings))
     sys.exit(_run(manager, host, line, no_input))
 

@@ -19,6 +19,8 @@ from sshmux.testing import PrivateServer
 
 from ..support import control_directory, masters, nap, nothing_left, sleepers, until
 
+pytestmark = pytest.mark.both_engines
+
 MOST = 60  # suspensions of one scenario; far more than any has
 
 

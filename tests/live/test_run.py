@@ -15,6 +15,8 @@ from sshmux.testing import PrivateServer
 
 from ..support import managed, nap, sleepers, until
 
+pytestmark = pytest.mark.both_engines
+
 SHELLS = ["sh", "bash", "dash", "zsh", "tcsh", "fish"]
 
 
