@@ -36,7 +36,10 @@ class UnknownMessage(ProtocolError):
 
 
 class Unsendable(ProtocolError):
-    """A message that cannot be put into a frame: too long, or with a NUL in a string."""
+    """A message that cannot be put into a frame.
+
+    Too long, or with a NUL or half a character in a string, or a number of more than 32 bits.
+    """
 
 
 class _Body:
@@ -81,7 +84,10 @@ def _number(value: int) -> bytes:
 
 def _string(value: str) -> bytes:
     # Both read C strings (sshbuf_get_cstring): a NUL inside makes the message malformed.
-    data = value.encode("utf-8", "surrogateescape")
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise Unsendable("a string with half a character in it") from error
     if b"\0" in data:
         raise Unsendable("a string with a NUL character in it")
     return _U32.pack(len(data)) + data
@@ -211,18 +217,13 @@ class NewSession(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        flags = struct.pack(
-            ">7I",
-            self.request,
-            0,  # a reserved string, empty
-            self.tty,
-            self.x11,
-            self.agent,
-            self.subsystem,
-            self.escape,
+        reserved = _string("")
+        flags = struct.pack(">4I", self.tty, self.x11, self.agent, self.subsystem)
+        return _frame(
+            self.kind,
+            *(_number(self.request), reserved, flags, _number(self.escape)),
+            *(_string(self.term), _string(self.command), *map(_string, self.env)),
         )
-        env = map(_string, self.env)
-        return _frame(self.kind, flags, _string(self.term), _string(self.command), *env)
 
     @classmethod
     def read(cls, body: _Body) -> Self:
