@@ -94,6 +94,8 @@ class Conversation:
         """Whether it is not hung up at this moment: asks the kernel, ahead of the event loop."""
         if self._closed:
             return False
+        if self._retry is not None:
+            return True  # a socket that is not connected yet looks hung up
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return not any(event & _HUNG_UP for _, event in poll.poll(0))
@@ -107,6 +109,8 @@ class Conversation:
             self._retry = self._loop.call_later(self._pause, self._connect_again)
             self._pause = min(2 * self._pause, _RETRY[1])
             return
+        if self._watched:
+            self._loop.add_reader(self._socket.fileno(), self.read)
         self._socket.send(_HELLO)
         self._flush()
 
@@ -201,11 +205,12 @@ class Conversation:
         """From now on what the master says is heard when it says it."""
         if not self._watched and not self._closed:
             self._watched = True
-            self._loop.add_reader(self._socket.fileno(), self.read)
+            if self._retry is None:
+                self._loop.add_reader(self._socket.fileno(), self.read)
 
     def read(self) -> None:
         """Hears what the master has said until now."""
-        if self._closed:
+        if self._closed or self._retry is not None:
             return
         try:
             data = self._socket.recv(_PIECE)
