@@ -222,13 +222,19 @@ class Conversation:
         if not data:
             self._over(None)
             return
-        try:
-            for message in self._decoder.feed(data):
-                self._heard(message)
-                if self.closed:
+        self._hear(data)
+
+    def _hear(self, data: bytes) -> None:
+        with contextlib.closing(self._decoder.feed(data)) as messages:
+            while not self._closed:
+                try:
+                    message = next(messages, None)
+                except ProtocolError as error:
+                    self._over(error)
                     return
-        except ProtocolError as error:
-            self._over(error)
+                if message is None:
+                    return
+                self._heard(message)  # its errors are not the master's
 
     def _over(self, error: Exception | None) -> None:
         ended = self._ended

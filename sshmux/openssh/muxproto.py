@@ -12,7 +12,7 @@ get them waits for them and does nothing else (mux.c: mm_receive_fd).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -467,7 +467,7 @@ class Decoder:
         self._rest = bytearray()
         self._broken: ProtocolError | None = None
 
-    def feed(self, data: bytes) -> Iterator[Message]:
+    def feed(self, data: bytes) -> Generator[Message, None, None]:
         """Yields each message that `data` completes. Whole frames are read where they are."""
         if self._broken is not None:
             raise self._broken
@@ -477,10 +477,12 @@ class Decoder:
             else:
                 view = memoryview(data)
                 at = 0
-                while (end := _frame_end(view, at)) >= 0:
-                    yield decode(view[at + 4 : end])
-                    at = end
-                self._rest += view[at:]
+                try:
+                    while (end := _frame_end(view, at)) >= 0:
+                        begun, at = at, end
+                        yield decode(view[begun + 4 : end])
+                finally:  # also when the caller stops listening
+                    self._rest += view[at:]
         except ProtocolError as error:
             self._broken = error
             raise
