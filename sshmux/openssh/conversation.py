@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from .muxproto import Decoder, Hello, Message, ProtocolError
 
 _PIECE = 64 * 1024
+_PIECES = 16  # at once; others have something to do, too
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RETRY = 0.002, 0.1  # seconds: the first pause, and the longest, while the master's backlog is full
 _HELLO = Hello().encode()
@@ -210,19 +211,22 @@ class Conversation:
 
     def read(self) -> None:
         """Hears what the master has said until now."""
-        if self._closed or self._retry is not None:
-            return
-        try:
-            data = self._socket.recv(_PIECE)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._over(error)
-            return
-        if not data:
-            self._over(None)
-            return
-        self._hear(data)
+        # To the end, if there is one: when the master has left something unread uvloop says so
+        # once, and then no more.
+        for _ in range(_PIECES):
+            if self._closed or self._retry is not None:
+                return
+            try:
+                data = self._socket.recv(_PIECE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._over(error)
+                return
+            if not data:
+                self._over(None)
+                return
+            self._hear(data)
 
     def _hear(self, data: bytes) -> None:
         with contextlib.closing(self._decoder.feed(data)) as messages:
