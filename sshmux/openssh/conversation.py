@@ -20,6 +20,7 @@ from .muxproto import Decoder, Hello, Message, ProtocolError
 
 _PIECE = 64 * 1024
 _PIECES = 16  # at once; others have something to do, too
+_SMALL = 16 * 1024  # a message that fits with its descriptors whenever a socket is writable
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RETRY = 0.002, 0.1  # seconds: the first pause, and the longest, while the master's backlog is full
 _HELLO = Hello().encode()
@@ -31,7 +32,7 @@ Ended = Callable[[Exception | None], object]
 
 @dataclass
 class _Parcel:
-    """What could not be sent at once. The descriptors are ours, and follow the last byte."""
+    """What is left to be sent of a message. The descriptors are ours, and follow the last byte."""
 
     data: memoryview
     descriptors: list[int]
@@ -133,59 +134,58 @@ class Conversation:
             Unsendable: the message cannot be put into a frame.
             OSError: the master has ended the conversation.
         """
-        frame = memoryview(message.encode())
-        sent = 0
-        if not self._outbox and self._retry is None:
-            with contextlib.suppress(BlockingIOError):
-                sent = self._socket.send(frame)
-            if sent == len(frame):
-                self._pass_on(descriptors)
-                return
-        parcel = _Parcel(frame[sent:], [])
+        parcel = _Parcel(memoryview(message.encode()), [])
         try:
+            # First of all: when a part of the message is sent it is too late to fail.
             for descriptor in descriptors:
                 parcel.descriptors.append(os.dup(descriptor))
         except BaseException:
             parcel.close()
             raise
+        alone = not self._outbox
         self._outbox.append(parcel)
-        self._flush()
-
-    def _pass_on(self, descriptors: Sequence[int]) -> None:
-        for descriptor in descriptors:
-            rights = descriptor.to_bytes(4, _NATIVE)
-            self._socket.sendmsg((b"\0",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+        try:
+            self._flush(roomy=alone)
+        except OSError:
+            self._drop_outbox()
+            self._await_room(False)
+            raise
 
     def _flush(self, *, roomy: bool = False) -> None:
         """Sends what waits, as far as the socket takes it.
 
         The last byte of a message with descriptors is kept until the socket is writable again
         (`roomy`), which a Unix socket only is when most of its buffer is free: then the byte and
-        the descriptors all go at once.
+        the descriptors all go at once, and the master need not wait for them.
         """
         while self._outbox and self._retry is None:
             parcel = self._outbox[0]
-            roomy = roomy and len(parcel.data) == 1
             try:
-                if not self._send_parcel(parcel, roomy=roomy):
+                if not self._send_parcel(parcel, whole=roomy and len(parcel.data) <= _SMALL):
                     break
             except BlockingIOError:
                 break
-            self._outbox.popleft().close()
+            self._outbox.popleft()
             roomy = False
         self._await_room(bool(self._outbox) and self._retry is None)
 
-    def _send_parcel(self, parcel: _Parcel, *, roomy: bool) -> bool:
-        kept = 1 if parcel.descriptors else 0
+    def _send_parcel(self, parcel: _Parcel, *, whole: bool) -> bool:
+        """Sends it, or all but a byte. What was sent is off the parcel, whatever is raised."""
+        kept = 1 if parcel.descriptors and not whole else 0
         while len(parcel.data) > kept:
             piece = parcel.data[: len(parcel.data) - kept]
             parcel.data = parcel.data[self._socket.send(piece) :]
-        if kept and not roomy:
+        if parcel.data:
             return False
-        if kept:
-            self._socket.send(parcel.data)
-            self._pass_on(parcel.descriptors)
+        while parcel.descriptors:
+            rights = parcel.descriptors[0].to_bytes(4, _NATIVE)
+            self._socket.sendmsg((b"\0",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+            os.close(parcel.descriptors.pop(0))
         return True
+
+    def _drop_outbox(self) -> None:
+        while self._outbox:
+            self._outbox.popleft().close()
 
     def _await_room(self, wanted: bool) -> None:
         if wanted and not self._writing:
@@ -259,9 +259,9 @@ class Conversation:
                 self._loop.remove_reader(self._socket.fileno())
             if self._writing:
                 self._loop.remove_writer(self._socket.fileno())
+        self._watched = self._writing = False
         self._socket.close()
-        while self._outbox:
-            self._outbox.popleft().close()
+        self._drop_outbox()
 
 
 def _nothing(_: object) -> None:
