@@ -244,6 +244,8 @@ class _Forward(Message):
     Attributes:
         forward: LOCAL, REMOTE or DYNAMIC.
         listen_port, connect_port: a port, 0 for any (REMOTE), or UNIX: then the host is a path.
+        connect_host: for DYNAMIC something that is not empty, or masters refuse it. ssh says
+            `socks`.
     """
 
     request: int
@@ -297,6 +299,7 @@ class StdioForward(Message):
     """Asks for a connection to a host and port from over there. Descriptors: to read and write.
 
     Answer: `SessionOpened`. The document says that the port is a string; mux.c reads a number.
+    Since OpenSSH 9.4 it may be UNIX: then the host is a path.
     """
 
     kind: ClassVar[int] = 0x10000008
