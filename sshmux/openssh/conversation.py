@@ -20,6 +20,8 @@ from .muxproto import HELLO, Decoder, Message, ProtocolError
 from .watcher import watcher
 
 _PIECE = 64 * 1024
+_PIECES = 16  # at once; others have something to do, too
+_SMALL = 16 * 1024  # a message that fits with its descriptors whenever a socket is writable
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RETRY = 0.002, 0.1  # seconds: the first pause, and the longest, while the master's backlog is full
 _HELLO = HELLO.encode()
@@ -32,7 +34,7 @@ Ended = Callable[[Exception | None], object]
 
 @dataclass
 class _Parcel:
-    """What could not be sent at once. The descriptors are ours, and follow the last byte."""
+    """What is left to be sent of a message. The descriptors are ours, and follow the last byte."""
 
     data: memoryview
     descriptors: list[int]
@@ -57,7 +59,7 @@ class Conversation:
 
     __slots__ = (
         *("_closed", "_decoder", "_ended", "_heard", "_loop", "_outbox", "_path", "_pause"),
-        *("_retry", "_socket", "_watched", "_writing"),
+        *("_retry", "_sent", "_socket", "_watched", "_writing"),
     )
 
     def __init__(self, path: os.PathLike[str], heard: Heard, ended: Ended) -> None:
@@ -70,6 +72,7 @@ class Conversation:
         self._watched = self._writing = self._closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._pause = _RETRY[0]
+        self._sent = 0  # bytes of messages
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | _NON_BLOCKING)
         try:
             if not _NON_BLOCKING:
@@ -97,6 +100,8 @@ class Conversation:
         """Whether it is not hung up at this moment: asks the kernel, ahead of the event loop."""
         if self._closed:
             return False
+        if self._retry is not None:
+            return True  # a socket that is not connected yet looks hung up
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return not any(event & _HUNG_UP for _, event in poll.poll(0))
@@ -110,6 +115,8 @@ class Conversation:
             self._retry = self._loop.call_later(self._pause, self._connect_again)
             self._pause = min(2 * self._pause, _RETRY[1])
             return
+        if self._watched:
+            watcher(self._loop).add(self._socket.fileno(), self.read)
         self._socket.send(_HELLO)
         self._flush()
 
@@ -131,59 +138,73 @@ class Conversation:
             Unsendable: the message cannot be put into a frame.
             OSError: the master has ended the conversation.
         """
-        frame = memoryview(message.encode())
-        sent = 0
-        if not self._outbox and self._retry is None:
-            with contextlib.suppress(BlockingIOError):
-                sent = self._socket.send(frame)
-            if sent == len(frame):
-                self._pass_on(descriptors)
-                return
-        parcel = _Parcel(frame[sent:], [])
+        frame = message.encode()
+        self._sent += len(frame)
+        if self._sent <= _SMALL and self._retry is None and not self._outbox:
+            try:
+                self._socket.send(frame)  # it fits, whether or not anybody reads
+                for descriptor in descriptors:
+                    self._pass_on(descriptor)
+            except BaseException:
+                if descriptors:
+                    self.close()  # a master that waits for the rest hears the end instead
+                raise
+            return
+        parcel = _Parcel(memoryview(frame), [])
         try:
+            # First of all: when a part of the message is sent it is too late to fail.
             for descriptor in descriptors:
                 parcel.descriptors.append(os.dup(descriptor))
         except BaseException:
             parcel.close()
             raise
+        alone = not self._outbox
         self._outbox.append(parcel)
-        self._flush()
-
-    def _pass_on(self, descriptors: Sequence[int]) -> None:
-        for descriptor in descriptors:
-            rights = descriptor.to_bytes(4, _NATIVE)
-            self._socket.sendmsg((b"\0",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+        try:
+            self._flush(roomy=alone)
+        except OSError:
+            self._drop_outbox()
+            self._await_room(False)
+            raise
 
     def _flush(self, *, roomy: bool = False) -> None:
         """Sends what waits, as far as the socket takes it.
 
         The last byte of a message with descriptors is kept until the socket is writable again
         (`roomy`), which a Unix socket only is when most of its buffer is free: then the byte and
-        the descriptors all go at once.
+        the descriptors all go at once, and the master need not wait for them.
         """
         while self._outbox and self._retry is None:
             parcel = self._outbox[0]
-            roomy = roomy and len(parcel.data) == 1
             try:
-                if not self._send_parcel(parcel, roomy=roomy):
+                if not self._send_parcel(parcel, whole=roomy and len(parcel.data) <= _SMALL):
                     break
             except BlockingIOError:
                 break
-            self._outbox.popleft().close()
+            self._outbox.popleft()
             roomy = False
         self._await_room(bool(self._outbox) and self._retry is None)
 
-    def _send_parcel(self, parcel: _Parcel, *, roomy: bool) -> bool:
-        kept = 1 if parcel.descriptors else 0
+    def _send_parcel(self, parcel: _Parcel, *, whole: bool) -> bool:
+        """Sends it, or all but a byte. What was sent is off the parcel, whatever is raised."""
+        kept = 1 if parcel.descriptors and not whole else 0
         while len(parcel.data) > kept:
             piece = parcel.data[: len(parcel.data) - kept]
             parcel.data = parcel.data[self._socket.send(piece) :]
-        if kept and not roomy:
+        if parcel.data:
             return False
-        if kept:
-            self._socket.send(parcel.data)
-            self._pass_on(parcel.descriptors)
+        while parcel.descriptors:
+            self._pass_on(parcel.descriptors[0])
+            os.close(parcel.descriptors.pop(0))
         return True
+
+    def _pass_on(self, descriptor: int) -> None:
+        rights = descriptor.to_bytes(4, _NATIVE)
+        self._socket.sendmsg((b"\0",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+
+    def _drop_outbox(self) -> None:
+        while self._outbox:
+            self._outbox.popleft().close()
 
     def _await_room(self, wanted: bool) -> None:
         if wanted and not self._writing:
@@ -204,17 +225,22 @@ class Conversation:
         """From now on what the master says is heard when it says it."""
         if not self._watched and not self._closed:
             self._watched = True
-            watcher(self._loop).add(self._socket.fileno(), self.read)
+            if self._retry is None:
+                watcher(self._loop).add(self._socket.fileno(), self.read)
 
     def read(self) -> None:
         """Hears what the master has said until now."""
-        data = self.receive()
-        if data:
+        # To the end, if there is one: when the master has left something unread uvloop says so
+        # once, and then no more.
+        for _ in range(_PIECES):
+            data = self.receive()
+            if not data:
+                return
             self.hear(data)
 
     def receive(self) -> bytes:
         """What the master has said until now, as bytes, for `hear`. Empty if nothing."""
-        if self._closed:
+        if self._closed or self._retry is not None:
             return b""
         try:
             data = self._socket.recv(_PIECE)
@@ -229,13 +255,16 @@ class Conversation:
 
     def hear(self, data: bytes) -> None:
         """Makes messages of what was received."""
-        try:
-            for message in self._decoder.feed(data):
-                self._heard(message)
-                if self.closed:
+        with contextlib.closing(self._decoder.feed(data)) as messages:
+            while not self._closed:
+                try:
+                    message = next(messages, None)
+                except ProtocolError as error:
+                    self._over(error)
                     return
-        except ProtocolError as error:
-            self._over(error)
+                if message is None:
+                    return
+                self._heard(message)  # its errors are not the master's
 
     def _over(self, error: Exception | None) -> None:
         ended = self._ended
@@ -255,9 +284,9 @@ class Conversation:
             watcher(self._loop).remove(self._socket.fileno())
         if self._writing and not self._loop.is_closed():
             self._loop.remove_writer(self._socket.fileno())
+        self._watched = self._writing = False
         self._socket.close()
-        while self._outbox:
-            self._outbox.popleft().close()
+        self._drop_outbox()
 
 
 def _nothing(_: object) -> None:

@@ -12,7 +12,7 @@ get them waits for them and does nothing else (mux.c: mm_receive_fd).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -37,7 +37,10 @@ class UnknownMessage(ProtocolError):
 
 
 class Unsendable(ProtocolError):
-    """A message that cannot be put into a frame: too long, or with a NUL in a string."""
+    """A message that cannot be put into a frame.
+
+    Too long, or with a NUL or half a character in a string, or a number of more than 32 bits.
+    """
 
 
 class _Body:
@@ -82,7 +85,10 @@ def _number(value: int) -> bytes:
 
 def _string(value: str) -> bytes:
     # Both read C strings (sshbuf_get_cstring): a NUL inside makes the message malformed.
-    data = value.encode("utf-8", "surrogateescape")
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise Unsendable("a string with half a character in it") from error
     if b"\0" in data:
         raise Unsendable("a string with a NUL character in it")
     return _U32.pack(len(data)) + data
@@ -214,7 +220,10 @@ class NewSession(Message):
         """The frame."""
         reserved = 0  # the length of a string
         flags = (self.tty, self.x11, self.agent, self.subsystem)
-        head = _SEVEN.pack(self.request, reserved, *flags, self.escape)
+        try:
+            head = _SEVEN.pack(self.request, reserved, *flags, self.escape)
+        except struct.error as error:
+            raise Unsendable("a number that has no 32 bits") from error
         strings = map(_string, (self.term, self.command, *self.env))
         return _frame(self.kind, head, *strings)
 
@@ -237,6 +246,8 @@ class _Forward(Message):
     Attributes:
         forward: LOCAL, REMOTE or DYNAMIC.
         listen_port, connect_port: a port, 0 for any (REMOTE), or UNIX: then the host is a path.
+        connect_host: for DYNAMIC something that is not empty, or masters refuse it. ssh says
+            `socks`.
     """
 
     request: int
@@ -290,6 +301,7 @@ class StdioForward(Message):
     """Asks for a connection to a host and port from over there. Descriptors: to read and write.
 
     Answer: `SessionOpened`. The document says that the port is a string; mux.c reads a number.
+    Since OpenSSH 9.4 it may be UNIX: then the host is a path.
     """
 
     kind: ClassVar[int] = 0x10000008
@@ -490,30 +502,32 @@ class Decoder:
         self._rest = bytearray()
         self._broken: ProtocolError | None = None
 
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Yields each message that `data` completes. Whole frames are read where they are.
-
-        To be read to its end before the next `feed`.
-        """
+    def feed(self, data: bytes) -> Generator[Message, None, None]:
+        """Yields each message that `data` completes. Whole frames are read where they are."""
         if self._broken is not None:
             raise self._broken
         try:
-            if self._rest:
-                self._rest += data
-                if _frame_end(self._rest, 0) < 0:
-                    return
-                data = bytes(self._rest)
-                self._rest.clear()
-            view = memoryview(data)
-            at = 0
-            while (end := _frame_end(view, at)) >= 0:
-                yield decode(view[at + 4 : end])
-                at = end
+            view, at = memoryview(self._with_rest(data)), 0
+            try:
+                while (end := _frame_end(view, at)) >= 0:
+                    begun, at = at, end
+                    yield decode(view[begun + 4 : end])
+            finally:  # also when the caller stops listening
+                self._rest += view[at:]
         except ProtocolError as error:
             self._broken = error
             raise
-        if at < len(view):
-            self._rest += view[at:]
+
+    def _with_rest(self, data: bytes) -> bytes:
+        """What can be read by now: with what was left over, if that makes a frame."""
+        if not self._rest:
+            return data
+        self._rest += data
+        if _frame_end(self._rest, 0) < 0:
+            return b""
+        data = bytes(self._rest)
+        self._rest.clear()
+        return data
 
     @property
     def within(self) -> bool:
