@@ -141,13 +141,12 @@ class Conversation:
         frame = message.encode()
         self._sent += len(frame)
         if self._sent <= _SMALL and self._retry is None and not self._outbox:
+            self._socket.send(frame)  # it fits, whether or not anybody reads
             try:
-                self._socket.send(frame)  # it fits, whether or not anybody reads
                 for descriptor in descriptors:
                     self._pass_on(descriptor)
             except BaseException:
-                if descriptors:
-                    self.close()  # a master that waits for the rest hears the end instead
+                self.close()  # a master that waits for the rest hears the end instead
                 raise
             return
         parcel = _Parcel(memoryview(frame), [])

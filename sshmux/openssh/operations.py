@@ -149,13 +149,10 @@ async def close_forward(socket: os.PathLike[str], forward: Forward, timeout: flo
 
 
 def _fields(forward: Forward) -> tuple[int, str, int, str, int]:
-    return (
-        forward.kind,
-        forward.listen_host,
-        forward.listen_port,
-        forward.connect_host,
-        forward.connect_port,
-    )
+    listen = forward.listen_host, forward.listen_port
+    if forward.kind == DYNAMIC:
+        return (forward.kind, *listen, "socks", 0)  # masters refuse an empty name
+    return (forward.kind, *listen, forward.connect_host, forward.connect_port)
 
 
 async def _forward(

@@ -47,6 +47,7 @@ from sshmux.openssh.muxproto import (
     UnknownMessage,
     Unsendable,
     decode,
+    ordinary_exit,
 )
 
 PIECE = 64 * 1024
@@ -706,3 +707,35 @@ def test_a_million_frames() -> None:
 def test_the_module_says_what_it_is_tested_for() -> None:
     assert (muxproto.VERSION, MAX_FRAME, NO_ESCAPE, UNIX) == (4, 262144, 2**32 - 1, 2**32 - 2)
     assert (LOCAL, REMOTE, DYNAMIC) == (1, 2, 3)
+
+
+# The whole of an ordinary session, in one look
+
+
+def test_an_ordinary_session_is_what_the_decoder_reads() -> None:
+    opened, exited = SessionOpened(1, 7), ExitMessage(7, 3)
+    said = Hello().encode() + opened.encode() + exited.encode()
+    assert list(Decoder().feed(said)) == [Hello(), opened, exited]
+    assert ordinary_exit(said) == 3
+
+
+ORDINARY = (Hello(), SessionOpened(1, 7), ExitMessage(7, 3))
+
+
+@st.composite
+def changed(draw: st.DrawFn) -> bytes:
+    """An ordinary session, but for a byte or its length."""
+    said = bytearray(b"".join(message.encode() for message in ORDINARY))
+    said[draw(st.integers(0, len(said) - 1))] = draw(st.integers(0, 255))
+    return bytes(said[: draw(st.sampled_from([*[44] * 5, 43, 28, 12]))])
+
+
+@given(st.binary(max_size=60) | changed())
+def test_anything_else_is_left_to_the_decoder(said: bytes) -> None:
+    status = ordinary_exit(said)
+    if status is not None:
+        hello, opened, exited = Decoder().feed(said)
+        assert hello == Hello()
+        assert isinstance(opened, SessionOpened)
+        assert isinstance(exited, ExitMessage)
+        assert (exited.request, exited.value) == (opened.value, status)
