@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 
@@ -85,9 +86,8 @@ class Connection:
             DescriptorLimit: nearly all descriptors of this program are open.
             ConfigError: the command cannot be sent as it is.
         """
-        out: list[bytes] = []
-        err: list[bytes] = []
-        request = Request("", stdout=out.append, stderr=err.append)
+        out, err = BytesIO(), BytesIO()
+        request = Request("", stdout=out, stderr=err.write)
         if timeout is not None:
             check_seconds("timeout", timeout)
         request.input = input.encode(encoding or "utf-8") if isinstance(input, str) else input
@@ -253,6 +253,6 @@ def _text(command: Command) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
-def _decode(chunks: list[bytes], encoding: str | None, errors: str) -> str | bytes:
-    data = b"".join(chunks)
+def _decode(output: BytesIO, encoding: str | None, errors: str) -> str | bytes:
+    data = output.getvalue()
     return data if encoding is None else data.decode(encoding, errors)

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from .openssh.descriptors import check_descriptor
 from .openssh.diagnostics import may_be_clients_own
@@ -30,8 +31,8 @@ class Request:
         line: the line for the login shell, complete.
         input: bytes for its stdin; None for the null device, unless `stdin` is given.
         stdin: a descriptor for its stdin; it stays the caller's.
-        stdout: called with each piece of output as it arrives; or a descriptor that it goes to,
-            which stays the caller's.
+        stdout: called with each piece of output as it arrives; or what collects it; or a
+            descriptor that it goes to, which stays the caller's.
         stderr: called with each piece of it.
         live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
     """
@@ -39,7 +40,7 @@ class Request:
     line: str
     input: bytes | None = None
     stdin: int | None = None
-    stdout: Sink | int = field(default=lambda _: None)
+    stdout: Sink | BytesIO | int = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
     live: bool = False
     left_running: bool = False  # it was given up, and may still run over there
@@ -139,7 +140,7 @@ class Execution:
         elif last is not first:
             self._late = self._loop.call_later(_LAZY, last.watch)
 
-    def _pipe(self, sink: Sink, theirs: list[int]) -> int:
+    def _pipe(self, sink: Sink | BytesIO, theirs: list[int]) -> int:
         reader, writing = Reader.pipe(sink, for_session=True)
         self._readers.append(reader)
         theirs.append(writing)

@@ -9,18 +9,21 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 
 from ..tasks import settle
 from .watcher import watcher
 
 _DEFAULT_PIPE = 64 * 1024
+_REST = 0.001  # seconds for bulk data to gather: far less than a pipe of 1 MiB takes to fill
 
 
 class Reader:
     """The reading end of a pipe, emptied in large reads as data arrives.
 
     Without a `sink` the bytes are collected, up to `limit` if there is one (the rest is read
-    and thrown away); with a sink, each piece goes to it.
+    and thrown away); with a sink, each piece goes to it. A `BytesIO` as sink is filled without a
+    bytes object for each piece, and gives all of it away without another copy.
     """
 
     CHUNK = 1024 * 1024
@@ -28,7 +31,7 @@ class Reader:
     def __init__(
         self,
         fd: int,
-        sink: Callable[[bytes], object] | None = None,
+        sink: Callable[[bytes], object] | BytesIO | None = None,
         limit: int | None = None,
         *,
         blocking: bool = True,
@@ -39,19 +42,25 @@ class Reader:
         self.chunks: list[bytes] = []
         self._room = limit
         self._piece = _DEFAULT_PIPE
+        self._store: BytesIO | None = None
+        self._buffer: memoryview | None = None
+        if isinstance(sink, BytesIO):
+            self._store, sink = sink, sink.write
         self._sink = sink or (self.chunks.append if limit is None else self._collect_some)
         self._callbacks: list[Callable[[], object]] = []
         if blocking:
             os.set_blocking(fd, False)
         self._watcher = watcher(self._loop)
         self._watched = False
+        self._resting: asyncio.TimerHandle | None = None
+        self._size = 0  # of the last piece
         if watched:
             self.watch()
 
     @classmethod
     def pipe(
         cls,
-        sink: Callable[[bytes], object] | None = None,
+        sink: Callable[[bytes], object] | BytesIO | None = None,
         limit: int | None = None,
         *,
         for_session: bool = False,
@@ -73,13 +82,13 @@ class Reader:
 
     def watch(self) -> None:
         """From now on it is emptied as data arrives."""
-        if not self._watched and self._fd >= 0:
+        if not self._watched and self._fd >= 0 and self._resting is None:
             self._watched = True
-            self._watcher.add(self._fd, self._take)
+            self._watcher.add(self._fd, self._ready)
 
     def tee(self, listener: Callable[[bytes], object]) -> None:
         """Lets somebody else hear each piece, too."""
-        sink = self._sink
+        sink, self._store = self._sink, None
 
         def both(data: bytes) -> None:
             sink(data)
@@ -96,6 +105,8 @@ class Reader:
     def _grow(self) -> None:
         """A full default pipe (64 KiB) means bulk data: fewer, larger reads from now on."""
         self._piece = self.CHUNK
+        if self._store is not None:
+            self._buffer = memoryview(bytearray(self.CHUNK))
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # /proc/sys/fs/pipe-user-pages-soft
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, self.CHUNK)
@@ -105,10 +116,24 @@ class Reader:
         """Whether the end was read, or `close()` called."""
         return self._fd < 0
 
+    def _ready(self) -> None:
+        """Reads once; bulk data is then left to gather, or each 32 KiB would be a turn of ours."""
+        if self._take() and self._piece == self.CHUNK and self._size < self.CHUNK // 2:
+            self._watcher.remove(self._fd)
+            self._watched = False
+            self._resting = self._loop.call_later(_REST, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self.watch()
+        self._ready()
+
     def _take(self) -> bool:
         """Reads once. Whether there may be more at this moment."""
         if self._fd < 0:
             return False
+        if self._buffer is not None and self._store is not None:
+            return self._take_much(self._buffer, self._store)
         try:
             data = os.read(self._fd, self._piece)
         except (BlockingIOError, InterruptedError):
@@ -118,10 +143,25 @@ class Reader:
         if not data:
             self.close()
             return False
+        self._size = len(data)
         self._sink(data)
         if len(data) == _DEFAULT_PIPE == self._piece:
             self._grow()
         return True
+
+    def _take_much(self, buffer: memoryview, store: BytesIO) -> bool:
+        try:
+            size = os.readv(self._fd, (buffer,))
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            size = 0
+        if size:
+            self._size = size
+            store.write(buffer[:size])
+        else:
+            self.close()
+        return size > 0
 
     def drain(self) -> None:
         """Reads what is there now, without waiting for the loop."""
@@ -147,9 +187,13 @@ class Reader:
         if self._fd >= 0:
             if self._watched:
                 self._watcher.remove(self._fd)
+            if self._resting is not None:
+                self._resting.cancel()
+                self._resting = None
             os.close(self._fd)
             self._fd = -1
             self._sink = _nothing
+            self._store = self._buffer = None
             callbacks, self._callbacks = self._callbacks, []
             for callback in callbacks:
                 callback()

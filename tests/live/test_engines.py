@@ -32,7 +32,7 @@ from ..support import (
 )
 
 both_engines = pytest.mark.both_engines
-MUX = {"engine": "mux"}
+SSH, MUX = {"engine": "ssh"}, {"engine": "mux"}
 
 
 # How a session ends
@@ -69,7 +69,7 @@ async def test_mux_tells_255_a_signal_and_a_lost_link_apart() -> None:
 
 
 async def test_ssh_cannot_tell_a_signal_from_255() -> None:
-    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server, **SSH) as manager:
         async with manager.get_connection(1) as connection:
             for command in ("exit 255", "kill -9 $$"):
                 result = await connection.run(command)
