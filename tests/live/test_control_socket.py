@@ -547,7 +547,8 @@ async def test_terminate(master: Subject, talk: Talk) -> None:
     stdio.send(running, NewSession(1, "cat"))
     assert isinstance(await running.next(), SessionOpened)
     talk.conversation.send(Terminate(2))
-    assert await talk.end() in ([], [Ok(2)], [Hello()], [Hello(), Ok(2)])
+    said = [each for each in await talk.end() if not isinstance(each, Hello)]
+    assert said in ([], [Ok(2)])
     assert await running.end() == []
     assert await stdio.read() == (b"", b"")
     stdio.close()
