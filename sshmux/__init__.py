@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from .pool.events import State as State
     from .pool.slots import PooledConnection as PooledConnection
     from .process import CompletedProcess as CompletedProcess
+    from .remote_process import RemoteProcess as RemoteProcess
+    from .streams import StreamReader as StreamReader
+    from .streams import StreamWriter as StreamWriter
     from .terminal import TerminalPrompter as TerminalPrompter
 
 __version__ = "0.1.0"
@@ -56,6 +59,9 @@ _HOMES = {
     "PoolConfig": "config",
     "Connection": "connection",
     "CompletedProcess": "process",
+    "RemoteProcess": "remote_process",
+    "StreamReader": "streams",
+    "StreamWriter": "streams",
     "PooledConnection": "pool.slots",
     "State": "pool.events",
     "Event": "pool.events",

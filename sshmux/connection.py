@@ -15,9 +15,10 @@ from .errors import ConfigError, ConnectionReleased
 from .execution import Request, Scope
 from .link import SIGNALLED, Link
 from .openssh.master import Master
-from .openssh.remote import needs_shell
+from .openssh.remote import merged, needs_shell
 from .process import SOME_SIGNAL, CompletedProcess, timed_out
 from .redirect import Target, descriptor_of
+from .starting import PIPE, STDOUT, Sink, Source, Starting, Wanted
 from .tasks import finish
 
 Command = str | Sequence[str]
@@ -137,6 +138,53 @@ class Connection:
         line = await self._line(command, env, cwd)
         request = Request(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
         return await self._link.execute(request, self._scope)
+
+    def create_process(
+        self,
+        command: Command,
+        *,
+        stdin: Source = PIPE,
+        stdout: Sink = PIPE,
+        stderr: Sink = PIPE,
+        encoding: str | None = "utf-8",
+        errors: str = "strict",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> Starting[Any]:
+        """Starts a command: `async with conn.create_process(…) as process`, or `await` it.
+
+        Leaving the block ends the command's process group over there, unless it has ended.
+
+        Parameters:
+            command, env, cwd: as for `run`.
+            stdin: `PIPE` for `process.stdin`; `subprocess.DEVNULL`; a path, an open file or its
+                descriptor; another process's `stdout`.
+            stdout: `PIPE` for `process.stdout`; `DEVNULL`; a path (created, or emptied), an open
+                file or its descriptor, which the session writes to by itself; another process's
+                `stdin`.
+            stderr: the same, through this program; or `subprocess.STDOUT`.
+            encoding: of the streams; None for bytes.
+            errors: how to encode and decode what is not valid in that encoding.
+
+        Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
+        `ProcessTimeout`.
+        """
+        merge = stderr == STDOUT
+        wanted = Wanted(
+            _text(command),
+            lambda: self._process_line(command, env, cwd, merge=merge),
+            *(env, stdin, stdout, stderr, encoding, errors),
+        )
+        return Starting(self._link, self._scope, wanted)
+
+    async def _process_line(
+        self, command: Command, env: Mapping[str, str] | None, cwd: str | None, *, merge: bool
+    ) -> str:
+        if merge:
+            self._scope.check()
+            await self._link.learn_shell()
+        line = await self._line(command, env, cwd)
+        return merged(line, self._link.shell) if merge else line
 
     async def check(self, timeout: float = 10) -> None:
         """Checks the master and the link, each within `timeout` seconds.

@@ -35,6 +35,9 @@ class Request:
             descriptor that it goes to, which stays the caller's.
         stderr: called with each piece of it.
         live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
+        feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give.
+        begun: called once the command has begun, as far as can be known; never for a session that
+            the server refused.
     """
 
     line: str
@@ -43,6 +46,8 @@ class Request:
     stdout: Sink | BytesIO | int = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
     live: bool = False
+    feed: bool = False
+    begun: Callable[[Execution], object] | None = None
     left_running: bool = False  # it was given up, and may still run over there
 
 
@@ -90,12 +95,15 @@ class Execution:
         self._announced: list[asyncio.Future[None]] = []  # for the start
         self._late: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
+        self._stdin = -1  # our end of its pipe, until somebody takes it
         self._readers: list[Reader] = []
         self._session = self._start(engine, options)
         for reader in self._readers:
             reader.on_end(self._output_ended)
         self._session.on_end(self._session_ended)
         self._watch()
+        if preamble.shell == "none":
+            self.begin()  # it will not tell
 
     def _start(self, engine: Engine, options: SessionOptions) -> Session:
         request = self._request
@@ -108,7 +116,7 @@ class Execution:
             stderr = self._pipe(self._on_stderr, theirs)
             if request.stdin is not None:
                 stdin = request.stdin
-            elif request.input:
+            elif request.input or request.feed:
                 stdin, writing = os.pipe()
                 theirs.append(stdin)
             check_descriptor(max(stderr, writing))
@@ -124,7 +132,9 @@ class Execution:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        if writing >= 0:
+        if request.feed:
+            self._stdin = writing
+        elif writing >= 0:
             self._writer = Writer(writing, request.input or b"")
         return session
 
@@ -150,6 +160,22 @@ class Execution:
     def end(self) -> End | None:
         """How the session ended."""
         return self._session.end
+
+    def take_stdin(self) -> int:
+        """Our end of stdin's pipe, for whoever closes it; -1 if there is none."""
+        taken, self._stdin = self._stdin, -1
+        return taken
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Those of stdout, if it is ours, and of stderr."""
+        return self._readers
+
+    def begin(self) -> None:
+        """Says that it has begun, once."""
+        begun, self._request.begun = self._request.begun, None
+        if begun is not None:
+            begun(self)
 
     @property
     def silent(self) -> bool:
@@ -190,6 +216,7 @@ class Execution:
             data = self._early(data)
             if self.preamble.pid is not None:
                 _wake(self._announced)
+                self.begin()
         if data:
             self._request.stderr(data)
 
@@ -260,6 +287,8 @@ class Execution:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._stdin >= 0:
+            os.close(self.take_stdin())
         for reader in self._readers:
             reader.close()
 

@@ -115,7 +115,7 @@ class Link:
         self.executions: set[Execution] = set()
         self._knowledge = knowledge
         self._ender = Ender(self.control)
-        self._loop = asyncio.get_running_loop()
+        self.loop = self._loop = asyncio.get_running_loop()
         self._hung = False  # the master does not answer
         self._looking: asyncio.TimerHandle | None = None
         self._suspicions = TaskGroup()
@@ -141,6 +141,11 @@ class Link:
     def closed(self) -> bool:
         """Whether it is closing, or its master is gone."""
         return self._closing is not None or not self.master.alive
+
+    @property
+    def shell(self) -> Shell:
+        """What the login shell over there is, as far as is known."""
+        return self._knowledge.shell
 
     async def learn_shell(self) -> None:
         """Learns which shell the login shell is, by using it."""
@@ -172,6 +177,7 @@ class Link:
             try:
                 execution = await self._attempt(request, scope)
                 if not self._refused(execution):
+                    execution.begin()  # if it was over before it could tell
                     self._ended_at = self._loop.time()
                     return await self._judge(execution)
                 pause = next(pauses, 0.0) if self._settling(left) else 0.0

@@ -53,13 +53,21 @@ class CompletedProcess:
 
 
 def timed_out(
-    command: str, timeout: float, stdout: str | bytes, stderr: str | bytes, *, left: bool = False
+    command: str,
+    timeout: float,
+    stdout: str | bytes,
+    stderr: str | bytes,
+    *,
+    left: bool = False,
+    running: bool = False,
 ) -> ProcessTimeout:
     """The error for a command that its timeout ended, with what it had written.
 
-    `left`: it could not be ended over there.
+    `left`: it could not be ended over there. `running`: it was not even tried.
     """
     end = "it may still run over there" if left else "it was ended over there as well"
+    if running:
+        end = "it runs on: close() ends it"
     error = ProcessTimeout(f"{shown(command)} ran longer than timeout={timeout:g} s; {end}")
     error.command, error.stdout, error.stderr = command, stdout, stderr
     return error

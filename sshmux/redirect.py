@@ -1,4 +1,4 @@
-"""Where a command's output goes instead of into memory."""
+"""Where a command's input comes from and its output goes, if not through memory."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ class HasFileno(Protocol):
 
 Target = int | str | os.PathLike[str] | HasFileno
 
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
 
 @contextlib.contextmanager
-def descriptor_of(target: Target) -> Iterator[int]:
+def descriptor_of(target: Target, name: str = "stdout", *, reading: bool = False) -> Iterator[int]:
     """The descriptor that is meant, open within the block.
 
-    A path is created, or emptied. What the caller has open stays open, and is written at its
-    position; what a file object holds in its own buffer is not looked at.
+    A path is created or emptied, or with `reading` read. What the caller has open stays open, and
+    is used at its position; what a file object holds in its own buffer is not looked at.
 
     Raises `ConfigError` for what is none of these, and the `OSError` of opening a path.
     """
-    if isinstance(target, str | os.PathLike) or target == subprocess.DEVNULL:
-        path = os.devnull if target == subprocess.DEVNULL else os.fspath(target)  # type: ignore[arg-type]
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    if target == subprocess.DEVNULL:
+        target = os.devnull
+    if isinstance(target, str | os.PathLike):
+        flags = os.O_RDONLY if reading else _WRITING
+        descriptor = os.open(os.fspath(target), flags | os.O_CLOEXEC, 0o666)
         try:
             yield descriptor
         finally:
@@ -43,5 +47,5 @@ def descriptor_of(target: Target) -> Iterator[int]:
         yield target.fileno()
     else:
         raise ConfigError(
-            f"stdout={target!r}: give a descriptor, a file, a path, or subprocess.DEVNULL"
+            f"{name}={target!r}: give a descriptor, a file, a path, or subprocess.DEVNULL"
         )

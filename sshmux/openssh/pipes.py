@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -53,6 +54,7 @@ class Reader:
         self._watcher = watcher(self._loop)
         self._watched = False
         self._resting: asyncio.TimerHandle | None = None
+        self._paused = False
         self._size = 0  # of the last piece
         if watched:
             self.watch()
@@ -82,9 +84,25 @@ class Reader:
 
     def watch(self) -> None:
         """From now on it is emptied as data arrives."""
-        if not self._watched and self._fd >= 0 and self._resting is None:
+        idle = self._resting is None and not self._paused
+        if not self._watched and self._fd >= 0 and idle:
             self._watched = True
             self._watcher.add(self._fd, self._ready)
+
+    def pause(self) -> None:
+        """Stops reading: the pipe fills up, and whoever writes has to wait."""
+        self._paused = True
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        if self._watched:
+            self._watcher.remove(self._fd)
+            self._watched = False
+
+    def resume(self) -> None:
+        """Goes on after `pause`."""
+        self._paused = False
+        self.watch()
 
     def tee(self, listener: Callable[[bytes], object]) -> None:
         """Lets somebody else hear each piece, too."""
@@ -118,7 +136,8 @@ class Reader:
 
     def _ready(self) -> None:
         """Reads once; bulk data is then left to gather, or each 32 KiB would be a turn of ours."""
-        if self._take() and self._piece == self.CHUNK and self._size < self.CHUNK // 2:
+        more = self._take() and self._watched
+        if more and self._piece == self.CHUNK and self._size < self.CHUNK // 2:
             self._watcher.remove(self._fd)
             self._watched = False
             self._resting = self._loop.call_later(_REST, self._rested)
@@ -222,35 +241,109 @@ def _nothing(_: bytes) -> None:
 
 
 class Writer:
-    """The writing end of a pipe, fed from memory as fast as the other side takes it."""
+    """The writing end of a pipe, fed as fast as the other side takes it.
+
+    Parameters:
+        data: what is to be written, and then the end, if it is given.
+    """
 
     PIECE = 1024 * 1024
+    HIGH = 256 * 1024  # bytes that may wait before `drained` does
 
-    def __init__(self, fd: int, data: bytes) -> None:
+    def __init__(self, fd: int, data: bytes | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._fd = fd
-        self._data = memoryview(data)
+        self._waiting: deque[memoryview] = deque()
+        self._size = 0
+        self._ending = False
+        self._watched = False
+        self._broken = False
+        self._drained: list[asyncio.Future[None]] = []
+        self._closed: list[asyncio.Future[None]] = []
         os.set_blocking(fd, False)
-        self._write()
+        if data is not None:
+            self.write(data)
+            self.end()
+
+    def write(self, data: bytes) -> None:
+        """Takes data. Raises `BrokenPipeError` when nobody reads it any more."""
+        if self._broken or self._fd < 0:
+            raise BrokenPipeError("nobody reads that any more")
+        if data:
+            self._waiting.append(memoryview(data))
+            self._size += len(data)
+            if not self._watched:
+                self._write()
+
+    def end(self) -> None:
+        """Nothing more comes: the reader sees the end after what was written."""
+        self._ending = True
+        if not self._waiting:
+            self.close()
+
+    async def drained(self) -> None:
+        """Waits until little is waiting. Raises `BrokenPipeError` when nobody reads it any more."""
+        if self._size > self.HIGH:
+            await self._until(self._drained)
+        if self._broken:
+            raise BrokenPipeError("nobody reads that any more")
+
+    async def ended(self) -> None:
+        """Waits until everything was written, or nobody reads it any more."""
         if self._fd >= 0:
-            self._loop.add_writer(fd, self._write)
+            await self._until(self._closed)
+
+    async def _until(self, event: list[asyncio.Future[None]]) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        event.append(waiter)
+        await waiter
 
     def _write(self) -> None:
         try:
-            while self._data:
-                self._data = self._data[os.write(self._fd, self._data[: self.PIECE]) :]
+            while self._waiting:
+                piece = self._waiting[0]
+                written = os.write(self._fd, piece[: self.PIECE])
+                self._size -= written
+                if written < len(piece):
+                    self._waiting[0] = piece[written:]
+                else:
+                    self._waiting.popleft()
         except (BlockingIOError, InterruptedError):
-            return
+            self._watch()
         except OSError:  # the reader is gone: what is left has nowhere to go
-            pass
-        self.close()
+            self._broken = True
+            self.close()
+        else:
+            self._unwatch()
+            if self._ending:
+                self.close()
+        if self._size <= self.HIGH:
+            _happened(self._drained)
+
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            self._loop.add_writer(self._fd, self._write)
+
+    def _unwatch(self) -> None:
+        if self._watched and not self._loop.is_closed():
+            self._loop.remove_writer(self._fd)
+        self._watched = False
 
     def close(self) -> None:
         """Closes the pipe: the reader sees the end. Safe to call twice."""
         if self._fd >= 0:
-            if not self._loop.is_closed():
-                self._loop.remove_writer(self._fd)
+            self._unwatch()
             os.close(self._fd)
             self._fd = -1
-            self._data.release()
-            self._data = memoryview(b"")
+            self._broken = self._broken or bool(self._waiting)
+            self._waiting.clear()
+            self._size = 0
+            _happened(self._drained)
+            _happened(self._closed)
+
+
+def _happened(event: list[asyncio.Future[None]]) -> None:
+    for waiter in event:
+        settle(waiter)
+    event.clear()

@@ -212,6 +212,16 @@ class Preamble:
         return len(data)
 
 
+def signal_group(pid: int, name: str) -> str:
+    """A line that sends a signal, by its name without `SIG`, to a process group."""
+    return f"exec sh -c 'kill -{name} -{pid}'"
+
+
+def merged(line: str, shell: Shell) -> str:
+    """The line with its stderr in its stdout, where the shell can say so for all of it."""
+    return f"exec 2>&1; {line}" if shell == "posix" else line
+
+
 def end_groups(pids: Iterable[int]) -> str:
     """A line that ends process groups: SIGTERM, up to 2 s, SIGKILL.
 
