@@ -1,1 +1,1 @@
-"""sshmux measured against OpenSSH started bare, and against asyncssh. `scripts/bench` runs it."""
+"""sshmux measured against OpenSSH started bare, a floor, and others. `scripts/bench` runs it."""

@@ -1,19 +1,18 @@
-"""What was found: figures with their ratios and goals, as a table and as JSON."""
+"""What was found: figures with their ratios and goals, ready for the table and for JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from .measure import Samples
 
 OURS = "sshmux"
+MUX = "sshmux mux"  # the same with engine="mux"
+OWN = (OURS, MUX)
 BARE = "bare ssh"
+FLOOR = "floor"
 ASYNCSSH = "asyncssh"
 
 _FACTORS = {"ms": 1e3, "µs": 1e6, "s": 1.0, "KiB": 1 / 1024, "MiB": 1 / 1024**2}
@@ -21,18 +20,28 @@ _FACTORS = {"ms": 1e3, "µs": 1e6, "s": 1.0, "KiB": 1 / 1024, "MiB": 1 / 1024**2
 
 @dataclass(frozen=True)
 class Goal:
-    """At most this: a ratio to a peer, or with `peer=None` a value of our own, in the unit."""
+    """A limit to the ratio to a peer, or with `peer=None` to a value of our own, in the unit.
+
+    It is the most for a cost, and the least for a rate.
+    """
 
     limit: float
     peer: str | None = None
+    who: str = OURS
 
-    def __str__(self) -> str:
-        return f"≤ {self.limit:.2f} x {self.peer}" if self.peer else f"≤ {self.limit:g}"
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a goal. Nothing is `found` when one of the two did not take part."""
+
+    goal: str
+    found: float | None
+    met: bool | None
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table.
+    """One thing that was measured of everybody.
 
     Parameters:
         unit: of `values`, which are in seconds or bytes; a unit with "/s" is a rate, whose values
@@ -44,44 +53,66 @@ class Figure:
     title: str
     unit: str
     values: Mapping[str, Samples]
-    goal: Goal | None = None
+    goals: Sequence[Goal] = ()
     amount: float = 1.0
     facts: Mapping[str, bool] = field(default_factory=dict)
     note: str = ""
 
-    def ratio(self, peer: str) -> Samples:
-        """Our cost divided by the peer's: below 1, sshmux is the cheaper one."""
-        return self.values[OURS].per(self.values[peer])
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.unit.endswith("/s")
+
+    def ratio(self, who: str, peer: str) -> Samples:
+        """Of costs, or of rates: as the figure is shown."""
+        ours, theirs = self.values[who], self.values[peer]
+        return theirs.per(ours) if self.is_rate else ours.per(theirs)
 
     def shown(self, who: str) -> Samples:
         samples = self.values[who]
-        if self.unit.endswith("/s"):
+        if self.is_rate:
             return Samples(tuple(self.amount / value for value in samples.values))
         return samples.times(_FACTORS.get(self.unit, 1.0))
 
     @property
-    def met(self) -> bool | None:
-        """Whether goal and facts hold; None when there is neither."""
-        verdicts = list(self.facts.values())
-        if self.goal is not None:
-            found = self.ratio(self.goal.peer) if self.goal.peer else self.shown(OURS)
-            verdicts.append(found.median <= self.goal.limit)
-        return all(verdicts) if verdicts else None
+    def own(self) -> list[str]:
+        return [who for who in OWN if who in self.values]
 
-    @property
-    def peers(self) -> list[str]:
-        return [who for who in self.values if who != OURS]
+    def peers_of(self, who: str) -> list[str]:
+        """Whom it is compared with. Of our two engines, the newer one with the older."""
+        return [peer for peer in self.values if peer != who and (who, peer) != OWN]
+
+    def verdicts(self) -> Iterator[Verdict]:
+        for goal in self.goals:
+            yield self._verdict(goal)
+        for what, true in self.facts.items():
+            yield Verdict(what, None, true)
+
+    def _verdict(self, goal: Goal) -> Verdict:
+        limit = f"{'≥' if self.is_rate else '≤'} {goal.limit:g}"
+        said = f"{limit} x {goal.peer}" if goal.peer else f"{limit} {self.unit}"
+        said = f"{goal.who} {said}"
+        if goal.who not in self.values or (goal.peer and goal.peer not in self.values):
+            return Verdict(said, None, None)
+        samples = self.ratio(goal.who, goal.peer) if goal.peer else self.shown(goal.who)
+        found = samples.median
+        return Verdict(said, found, found >= goal.limit if self.is_rate else found <= goal.limit)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "key": self.key,
             "title": self.title,
-            "goal": str(self.goal) if self.goal else None,
-            "met": self.met,
-            "ratios": {who: _json(self.ratio(who)) for who in self.peers if OURS in self.values},
             "unit": self.unit,
+            "better": "more" if self.is_rate else "less",
+            "ratios": {
+                who: {peer: _json(self.ratio(who, peer)) for peer in self.peers_of(who)}
+                for who in self.own
+            },
             "values": {who: _json(self.shown(who)) for who in self.values},
-            "facts": dict(self.facts),
+            "goals": [
+                {"goal": each.goal, "found": each.found, "met": each.met}
+                for each in self.verdicts()
+            ],
             "note": self.note,
         }
 
@@ -93,45 +124,3 @@ def _json(samples: Samples) -> dict[str, Any]:
         "max": samples.high,
         "rounds": len(samples.values),
     }
-
-
-def show(console: Console, figures: Sequence[Figure]) -> None:
-    """Ratios first; then what they were made from."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.add_column("what")
-    table.add_column("ratio: sshmux ÷ peer", no_wrap=True)
-    table.add_column("goal", no_wrap=True)
-    table.add_column("median (lowest to highest)", no_wrap=True)
-    for figure in figures:
-        ratios = [
-            f"{_spread(figure.ratio(who), 2)} {who}"
-            for who in figure.peers
-            if OURS in figure.values
-        ]
-        values = [f"{who} {_value(figure, who)}" for who in figure.values]
-        facts = [f"{'✓' if true else '✗'} {what}" for what, true in figure.facts.items()]
-        what = "\n".join([figure.title, *(f"[dim]{line}[/]" for line in figure.note.splitlines())])
-        table.add_row(what, "\n".join(ratios), _verdict(figure), "\n".join(values + facts))
-        table.add_section()
-    console.print(table)
-
-
-def _value(figure: Figure, who: str) -> str:
-    samples = figure.shown(who)
-    digits = 0 if samples.median >= 100 else 1 if samples.median >= 10 else 2
-    return f"{_spread(samples, digits)} {figure.unit}"
-
-
-def _spread(samples: Samples, digits: int) -> str:
-    if len(samples.values) == 1:
-        return f"{samples.median:.{digits}f}"
-    low, high = f"{samples.low:.{digits}f}", f"{samples.high:.{digits}f}"
-    return f"{samples.median:.{digits}f} ({low}…{high})"
-
-
-def _verdict(figure: Figure) -> str:
-    met = figure.met
-    if met is None:
-        return ""
-    goal = str(figure.goal) if figure.goal else "counted"
-    return f"{goal}\n[green]met[/]" if met else f"{goal}\n[bold red]not met[/]"

@@ -16,7 +16,7 @@ from sshmux import ConnectionManager, Prompt
 from sshmux.testing import PrivateServer
 
 from .figures import BARE, OURS, Figure
-from .measure import Contender, interleave
+from .measure import Contender, column
 from .world import World
 
 _PASSWORD = "pw"
@@ -48,12 +48,12 @@ async def log_ins(world: World) -> AsyncIterator[Figure]:
             "sshmux with a prompter": partial(_dial, asking, "key"),
             "sshmux, a typed password": partial(_dial, asking, "typed"),
         }
-        found = await interleave(world.plan.rounds, _contenders(world, turns))
+        found = await world.race(_contenders(world, turns))
         yield Figure(
             "logins.answered",
             "dial and close, with somebody to answer",
             "ms",
-            {who: columns["each"] for who, columns in found.items()},
+            column(found, "each"),
             note="the helper that drives ssh's terminal is a Python of its own",
         )
         turns = {
@@ -62,12 +62,12 @@ async def log_ins(world: World) -> AsyncIterator[Figure]:
             _NATIVE: partial(_dial, native, "far"),
             _BARE_JUMP: partial(_bare_jump, config, far.alias),
         }
-        found = await interleave(world.plan.rounds, _contenders(world, turns))
+        found = await world.race(_contenders(world, turns))
         yield Figure(
             "logins.jump",
             "dial and close, through a jump host",
             "ms",
-            {who: columns["each"] for who, columns in found.items()},
+            column(found, "each"),
             note=f"{BARE} goes straight; {_BARE_JUMP} also runs a command",
         )
 

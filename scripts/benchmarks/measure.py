@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import resource
@@ -72,23 +73,37 @@ def _clocks() -> tuple[float, float, float]:
 
 
 Contender = Callable[[], Awaitable[Mapping[str, float]]]
+_PATIENCE = 60  # seconds for one turn of one contender
 
 
 async def interleave(
-    rounds: int, contenders: Mapping[str, Contender], *, warm_up: int = 1
+    rounds: int,
+    contenders: Mapping[str, Contender],
+    *,
+    warm_up: int = 1,
+    dropped: Callable[[str, Exception], object],
 ) -> dict[str, dict[str, Samples]]:
     """Lets everybody have a turn in each round, in an order that moves on by one.
 
     Returns for each contender the values it reported, by their names. The rounds of the warm-up
-    are not counted.
+    are not counted. Who fails is told to `dropped`, and takes no further part: the figures of the
+    others are no worse for that.
     """
     found: dict[str, dict[str, list[float]]] = {name: {} for name in contenders}
     names = list(contenders)
     for number in range(-warm_up, rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
+            if name not in found:
+                continue
             gc.collect()  # nobody pays for another's garbage
-            values = await contenders[name]()
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    values = await contenders[name]()
+            except Exception as error:
+                del found[name]
+                dropped(name, error)
+                continue
             if number >= 0:
                 for key, value in values.items():
                     found[name].setdefault(key, []).append(value)
@@ -143,3 +158,8 @@ class ProcessStarts:
 
 
 STARTS = ProcessStarts()
+
+
+def column(found: Mapping[str, Mapping[str, Samples]], key: str) -> dict[str, Samples]:
+    """One of the values that were reported, of all who reported it."""
+    return {who: values[key] for who, values in found.items() if key in values}

@@ -1,22 +1,21 @@
-"""Masters: dialling, lending, and many tasks or clusters at a time."""
+"""A pool of masters: lending, and many tasks or clusters at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
-from itertools import count
 from pathlib import Path
-from statistics import median
 
 import psutil
 
 from sshmux import ConnectionManager, DisconnectError, Event, State
 
-from .figures import ASYNCSSH, BARE, OURS, Figure, Goal
-from .measure import STARTS, Contender, interleave
+from .figures import BARE, MUX, OURS, Figure, Goal
+from .measure import STARTS, Contender, column
 from .world import World, open_world
 
 _DEFAULT_POOL = 5  # pool_size, unless it is given
@@ -24,119 +23,35 @@ _TASKS = 200
 _POOL = 3
 _CLUSTERS = 100
 _STARTUPS = "10:30:100"  # sshd's own
-_CURVE = "bare ssh, curve25519"
-_KEX = "ssh agrees on sntrup761 with curve25519, against quantum computers; asyncssh does not"
 _AT_A_TIME = 8  # log-ins of the bare peer in the fan-out
-
-Dial = Callable[[], Awaitable[tuple[float, float]]]  # seconds to open, seconds to close
-
-
-# Dialling
-
-
-async def dialling(world: World) -> AsyncIterator[Figure]:
-    """A log-in, and its end, which is timed apart."""
-    numbers = count()
-    async with world.manager() as manager:
-        world.server.register(manager, "dial")
-        dials: dict[str, Dial] = {
-            OURS: partial(_own_dial, manager),
-            BARE: lambda: _bare_dial(world, next(numbers)),
-            _CURVE: lambda: _bare_dial(
-                world, next(numbers), "-o", "KexAlgorithms=curve25519-sha256"
-            ),
-        }
-        if world.has_asyncssh:
-            dials[ASYNCSSH] = partial(_asyncssh_dial, world)
-        turns: dict[str, Contender] = {
-            who: partial(_dials, world.plan.dials, dial) for who, dial in dials.items()
-        }
-        found = await interleave(world.plan.rounds, turns)
-    for key, title, goal, note in (
-        ("open", "dial: from the call to a usable connection", Goal(1.05, BARE), _KEX),
-        ("close", "close: until nothing of it is left", None, ""),
-        ("cpu", "Python's processor time for both", None, ""),
-    ):
-        values = {who: columns[key] for who, columns in found.items()}
-        if key != "open":
-            values.pop(_CURVE)
-        if key == "close":
-            values.pop(ASYNCSSH, None)  # it does not wait for the server
-        yield Figure(f"dial.{key}", title, "ms", values, goal, note=note)
-
-    turns = {
-        OURS: partial(_dials, 1, partial(_first_dial, world)),
-        BARE: partial(_dials, 1, dials[BARE]),
-    }
-    found = await interleave(world.plan.rounds, turns)
-    yield Figure(
-        "dial.first",
-        "the first dial of a new manager",
-        "ms",
-        {who: columns["open"] for who, columns in found.items()},
-        note="which also starts the guardian and asks ssh -G",
-    )
-
-
-async def _dials(times: int, dial: Dial) -> dict[str, float]:
-    cpu = time.process_time()
-    took = [await dial() for _ in range(times)]
-    cpu = time.process_time() - cpu
-    opening, closing = zip(*took, strict=True)
-    return {"open": median(opening), "close": median(closing), "cpu": cpu / times}
-
-
-async def _own_dial(manager: ConnectionManager) -> tuple[float, float]:
-    begun = time.perf_counter()
-    conn = await manager.connect("dial")
-    opened = time.perf_counter()
-    conn.close()
-    await conn.wait_closed()
-    return opened - begun, time.perf_counter() - opened
-
-
-async def _first_dial(world: World) -> tuple[float, float]:
-    async with world.manager() as manager:
-        world.server.register(manager, "dial")
-        return await _own_dial(manager)
-
-
-async def _bare_dial(world: World, number: int, *options: str) -> tuple[float, float]:
-    begun = time.perf_counter()
-    socket = await world.bare_dial(f"dial{number}", *options)
-    opened = time.perf_counter()
-    await world.bare_leave(socket)
-    return opened - begun, time.perf_counter() - opened
-
-
-async def _asyncssh_dial(world: World) -> tuple[float, float]:
-    begun = time.perf_counter()
-    conn = await world.asyncssh_connect()
-    opened = time.perf_counter()
-    conn.close()
-    await conn.wait_closed()
-    return opened - begun, time.perf_counter() - opened
-
 
 # Lending
 
 
 async def lending(world: World) -> AsyncIterator[Figure]:
     """Borrow and return, one at a time, while all masters are idle: no process may be started."""
-    for masters in (_DEFAULT_POOL, 20):
-        async with world.manager(pool_size=masters) as manager:
-            world.server.register(manager, "warm")
-            await _dial_all(manager, "warm", masters)
-            turns: dict[str, Contender] = {OURS: partial(_borrows, manager, world.plan.borrows)}
-            found = await interleave(world.plan.rounds, turns, warm_up=2)
-            started = await _started_by(_borrows(manager, 1000))
+    for masters in (_DEFAULT_POOL, 20) if world.plan.thorough else (_DEFAULT_POOL,):
+        facts: dict[str, bool] = {}
+        async with AsyncExitStack() as stack:
+            turns: dict[str, Contender] = {}
+            managers = []
+            for who in world.engines:
+                manager = await stack.enter_async_context(world.manager(who, pool_size=masters))
+                world.server.register(manager, "warm")
+                await _dial_all(manager, "warm", masters)
+                turns[who] = partial(_borrows, manager, world.plan.borrows)
+                managers.append(manager)
+            found = await world.race(turns, warm_up=2)
+            for manager in managers:
+                started = await _started_by(_borrows(manager, 1000))
+                _fact(facts, "no process was started in 1000 of them", not started)
         yield Figure(
             f"borrow.{masters}",
             f"borrow and return, warm, {masters} masters",
             "µs",
-            {OURS: found[OURS]["each"]},
-            Goal(60) if masters == _DEFAULT_POOL else None,
-            facts={"no process was started in 1000 of them": not started},
+            column(found, "each"),
+            (Goal(30), Goal(30, who=MUX)) if masters == _DEFAULT_POOL else (),
+            facts=facts,
         )
 
 
@@ -182,26 +97,26 @@ async def queueing(world: World) -> AsyncIterator[Figure]:
     """200 tasks at once on pool_size=3."""
     facts: dict[str, bool] = {}
     turns: dict[str, Contender] = {
-        OURS: partial(_queue, world, facts),
+        **{who: partial(_queue, world, who, facts) for who in world.engines},
         BARE: partial(_bare_queue, world),
     }
-    found = await interleave(max(3, world.plan.rounds // 3), turns)
+    found = await world.race(turns, rounds=world.plan.rounds_of_seconds())
     yield Figure(
         "queue",
         f'{_TASKS} tasks at once on pool_size={_POOL}: borrow, run("true"), return',
         "s",
-        {who: columns["seconds"] for who, columns in found.items()},
+        column(found, "seconds"),
         facts=facts,
         note="dials and the end of the masters included; the peer: 3 masters and a semaphore",
     )
 
 
-async def _queue(world: World, facts: dict[str, bool]) -> dict[str, float]:
+async def _queue(world: World, who: str, facts: dict[str, bool]) -> dict[str, float]:
     served: list[int] = []
     alive = _Alive()
     logins = world.server.logins
     begun = time.perf_counter()
-    async with world.manager(pool_size=_POOL) as manager:
+    async with world.manager(who, pool_size=_POOL) as manager:
         manager.subscribe(alive)
         world.server.register(manager, "few")
 
@@ -260,18 +175,18 @@ async def _bare_queue(world: World) -> dict[str, float]:
 
 async def fan_out(world: World) -> AsyncIterator[Figure]:
     """100 clusters, one command on each, all at once."""
-    rounds = max(3, world.plan.rounds // 3)
+    rounds = world.plan.rounds_of_seconds()
     turns: dict[str, Contender] = {
         OURS: partial(_fan_out, world),
         BARE: partial(_bare_fan_out, world),
     }
-    found = await interleave(rounds, turns, warm_up=0)
+    found = await world.race(turns, rounds=rounds, warm_up=0)
     ours = found[OURS]
     yield Figure(
         "clusters",
         f"{_CLUSTERS} clusters at once, one command each (one sshd plays them all)",
         "s",
-        {who: columns["seconds"] for who, columns in found.items()},
+        column(found, "seconds"),
         facts={
             "every command ran": ours["failed"].high == 0,
             "no log-in was tried twice": ours["repeated"].high == 0,
@@ -280,7 +195,8 @@ async def fan_out(world: World) -> AsyncIterator[Figure]:
     )
     yield Figure("clusters.dials", "log-ins under way at once, the most", "", {OURS: ours["peak"]})
     async with open_world(world.plan, max_startups=_STARTUPS) as narrow:
-        found = await interleave(rounds, {OURS: partial(_fan_out, narrow)}, warm_up=0)
+        turns = {OURS: partial(_fan_out, narrow)}
+        found = await world.race(turns, rounds=rounds, warm_up=0)
     ours = found[OURS]
     yield Figure(
         "clusters.startups",

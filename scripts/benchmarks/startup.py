@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from .figures import ASYNCSSH, OURS, Figure, Goal
-from .measure import Contender, Stopwatch, interleave
+from .measure import Contender, Stopwatch
 from .world import World
 
 _PYTHON = "python -c pass"
@@ -33,7 +33,7 @@ async def startup(world: World) -> AsyncIterator[Figure]:
     if await _status("-m", "sshmux", "--help") == 0:
         lines["help"] = ("-m", "sshmux", "--help")
     turns: dict[str, Contender] = {who: partial(_timed, line) for who, line in lines.items()}
-    found = await interleave(max(5, world.plan.rounds), turns, warm_up=2)
+    found = await world.race(turns, rounds=max(5, world.plan.rounds), warm_up=2)
     loaded = await _foreign_modules()
     for key, title in (
         ("seconds", "import sshmux and make a ConnectionManager, less an empty Python"),
@@ -45,7 +45,7 @@ async def startup(world: World) -> AsyncIterator[Figure]:
             title,
             "ms",
             {who: net[who] for who in (OURS, _ASYNCIO, ASYNCSSH) if who in net},
-            Goal(100),
+            (Goal(100),),
             facts={"no CLI, TUI, keyring or peer library comes along": not loaded},
             note=f"it loads {', '.join(loaded)}" if loaded else "60 ms is better",
         )
