@@ -17,7 +17,6 @@ from .openssh.remote import Preamble
 from .tasks import settle
 
 _LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client has ended
-_LAZY = 0.005  # seconds that stderr may lie before it is read, if nobody waits for it
 _KEPT = 4096  # bytes of stderr kept for a diagnosis while the command has not announced itself
 
 Sink = Callable[[bytes], object]
@@ -75,6 +74,12 @@ class Scope:
 
 class Execution:
     """A running session. It is over when its end is known and both pipes were read empty."""
+
+    __slots__ = (
+        *("_announced", "_held", "_late", "_loop", "_readers", "_request", "_session"),
+        *("_stdin", "_waiting", "_writer", "aborted", "began_at", "early_stderr", "over"),
+        "preamble",
+    )
 
     def __init__(
         self,
@@ -141,14 +146,14 @@ class Execution:
     def _watch(self) -> None:
         """Begins to read. The announcement, of every command, is not worth waking up for.
 
-        It is read with whatever else comes first, or after a moment.
+        It is read with whatever else comes first, or before long.
         """
         first, last = self._readers[0], self._readers[-1]
         first.watch()
         if self._request.live:
             last.watch()
         elif last is not first:
-            self._late = self._loop.call_later(_LAZY, last.watch)
+            last.watch_later()
 
     def _pipe(self, sink: Sink | BytesIO, theirs: list[int]) -> int:
         reader, writing = Reader.pipe(sink, for_session=True)

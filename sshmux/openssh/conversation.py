@@ -62,12 +62,12 @@ class Conversation:
         *("_retry", "_sent", "_socket", "_watched", "_writing"),
     )
 
-    def __init__(self, path: os.PathLike[str], heard: Heard, ended: Ended) -> None:
+    def __init__(self, path: os.PathLike[str] | str, heard: Heard, ended: Ended) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = os.fspath(path)
         self._heard = heard
         self._ended = ended
-        self._decoder = Decoder()
+        self._decoder: Decoder | None = None
         self._outbox: deque[_Parcel] = deque()
         self._watched = self._writing = self._closed = False
         self._retry: asyncio.TimerHandle | None = None
@@ -254,6 +254,8 @@ class Conversation:
 
     def hear(self, data: bytes) -> None:
         """Makes messages of what was received."""
+        if self._decoder is None:
+            self._decoder = Decoder()
         with contextlib.closing(self._decoder.feed(data)) as messages:
             while not self._closed:
                 try:

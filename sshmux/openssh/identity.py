@@ -54,21 +54,18 @@ class ProcessId:
 
     @property
     def exiting(self) -> bool:
-        """Whether it has begun to exit, or is gone; by its pid alone. 6 µs; False off Linux.
+        """Whether it has begun to exit, or is gone; by its pid alone. 2 µs.
 
-        An exiting process loses its memory before its descriptors (Linux: do_exit), and this file
-        is all zeros without memory (man 5 proc: statm).
+        An exiting process loses its memory before its descriptors (Linux: do_exit), and without
+        memory it has no program (man 5 proc: exe). False where that cannot be looked at.
         """
         if sys.platform != "linux":
             return False
         try:
-            file = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
-            try:
-                return os.read(file, 2) == b"0 "
-            finally:
-                os.close(file)
+            os.readlink(f"/proc/{self.pid}/exe")
         except OSError as error:
             return error.errno in (errno.ENOENT, errno.ESRCH)
+        return False
 
     def usage(self) -> Usage | None:
         """What the process and its children cost; None when it is gone."""

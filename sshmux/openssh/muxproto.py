@@ -195,7 +195,7 @@ class Proxy(_Request):
     kind: ClassVar[int] = 0x1000000F
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each command, and freezing takes time
 class NewSession(Message):
     """Asks for a session. Answer: `SessionOpened`, later `ExitMessage`. Descriptors: stdio.
 

@@ -27,6 +27,11 @@ class Reader:
     bytes object for each piece, and gives all of it away without another copy.
     """
 
+    __slots__ = (
+        *("_buffer", "_callbacks", "_fd", "_loop", "_paused", "_piece", "_resting"),
+        *("_room", "_sink", "_size", "_store", "_watched", "_watcher", "chunks"),
+    )
+
     CHUNK = 1024 * 1024
 
     def __init__(
@@ -88,6 +93,10 @@ class Reader:
         if not self._watched and self._fd >= 0 and idle:
             self._watched = True
             self._watcher.add(self._fd, self._ready)
+
+    def watch_later(self) -> None:
+        """Watched before long, for what is not urgent."""
+        self._watcher.later(self.watch)
 
     def pause(self) -> None:
         """Stops reading: the pipe fills up, and whoever writes has to wait."""

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+_BEFORE_LONG = 0.02  # seconds
 _AT_ONCE = 128  # callbacks in one turn of the loop
 
 Callback = Callable[[], object]
@@ -25,6 +26,8 @@ class Watcher:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)  # the loop is the key that this is kept by
         self._callbacks: dict[int, Callback] = {}
+        self._later: list[Callback] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._poll: select.epoll | None = None
 
     def add(self, descriptor: int, callback: Callback) -> None:
@@ -33,6 +36,20 @@ class Watcher:
             self._poll = self._open()
         self._poll.register(descriptor, select.EPOLLIN)
         self._callbacks[descriptor] = callback
+
+    def later(self, callback: Callback) -> None:
+        """Calls back once, before long: together with everybody else who asked for that."""
+        self._later.append(callback)
+        if self._timer is None:
+            loop = self._loop()
+            if loop is not None:
+                self._timer = loop.call_later(_BEFORE_LONG, self._now)
+
+    def _now(self) -> None:
+        self._timer = None
+        callbacks, self._later = self._later, []
+        for callback in callbacks:
+            callback()
 
     def remove(self, descriptor: int) -> None:
         """To be called before the descriptor is closed."""
@@ -82,6 +99,10 @@ class Plain:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+
+    def later(self, callback: Callback) -> None:
+        """Calls back once, before long."""
+        self._loop.call_later(_BEFORE_LONG, callback)
 
     def add(self, descriptor: int, callback: Callback) -> None:
         """Calls back whenever there is something to read, or the end, until `remove`."""

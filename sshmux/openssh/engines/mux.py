@@ -126,6 +126,7 @@ class MuxEngine:
 
     def __init__(self, master: Master) -> None:
         self._master = master
+        self._socket = os.fspath(master.entry.socket)
 
     def open_session(
         self,
@@ -147,7 +148,7 @@ class MuxEngine:
             raise too_long()
         if stdin == subprocess.DEVNULL:
             stdin = _null()
-        conversation = Conversation(self._master.entry.socket, _nothing, _nothing)
+        conversation = Conversation(self._socket, _nothing, _nothing)
         try:
             conversation.send(message, (stdin, stdout, stderr))
         except BaseException as error:

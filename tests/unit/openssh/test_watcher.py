@@ -159,6 +159,27 @@ def test_a_loop_that_was_closed_with_something_watched(pipes: list[Pipe]) -> Non
     assert ref() is None
 
 
+@pytest.mark.parametrize("kind", [Watcher, Plain])
+async def test_what_is_not_urgent_is_done_before_long(kind: type[Watcher] | type[Plain]) -> None:
+    watched = kind(asyncio.get_running_loop())
+    done: list[int] = []
+    both = asyncio.Event()
+
+    def second() -> None:
+        done.append(2)
+        both.set()
+
+    watched.later(lambda: done.append(1))
+    watched.later(second)
+    assert done == []
+    async with asyncio.timeout(5):
+        await both.wait()
+        assert done == [1, 2]
+        both.clear()
+        watched.later(second)
+        await both.wait()
+
+
 async def test_elsewhere_it_is_the_loops_own(pipes: list[Pipe]) -> None:
     watched = Plain(asyncio.get_running_loop())
     watched.add(pipes[0].reading, pipes[0].take)
