@@ -26,6 +26,7 @@ from .errors import (
 )
 from .execution import Execution, Request, Scope
 from .openssh import remote
+from .openssh.descriptors import check_errno
 from .openssh.diagnostics import expired, session_failure
 from .openssh.engines.mux import MuxEngine
 from .openssh.engines.shape import NO_OPTIONS, Engine, SessionOptions
@@ -294,6 +295,7 @@ class Link:
         except OSError as error:
             if isinstance(error, Error):
                 raise
+            check_errno(error)
             self._break(self._gone())
             raise self._lost(f"{self._gone()} ({error})", False) from error
         self.executions.add(execution)

@@ -5,10 +5,12 @@ What else a program does with files would fail at the limit, too, and in strange
 
 from __future__ import annotations
 
+import errno
 import resource
 
 from ..errors import DescriptorLimit
 
+_ADVICE = "Raise the limit (`ulimit -n`, or resource.setrlimit), or run fewer commands at once"
 _RESERVE = 64  # descriptors left for everything else
 _SHARE = 8  # but not more than this part of all
 
@@ -21,6 +23,14 @@ def check_descriptor(descriptor: int) -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and descriptor >= soft - min(_RESERVE, soft // _SHARE):
         raise DescriptorLimit(
-            f"this program has nearly all the {soft} descriptors open that it may have. Raise the "
-            "limit (`ulimit -n`, or resource.setrlimit), or run fewer commands at once"
+            f"this program has nearly all the {soft} descriptors open that it may have. {_ADVICE}"
         )
+
+
+def check_errno(error: OSError) -> None:
+    """Raises `DescriptorLimit` for the system's own word that there are too many.
+
+    ETOOMANYREFS: too many are on their way to masters that do not take them (man 7 unix).
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS):
+        raise DescriptorLimit(f"{error.strerror}. {_ADVICE}") from error

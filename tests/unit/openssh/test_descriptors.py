@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from sshmux import DescriptorLimit
-from sshmux.openssh.descriptors import check_descriptor
+from sshmux.openssh.descriptors import check_descriptor, check_errno
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,13 @@ def test_no_limit_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited = resource.RLIM_INFINITY
     monkeypatch.setattr(resource, "getrlimit", lambda _: (unlimited, unlimited))
     check_descriptor(10_000_000)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS])
+def test_the_systems_own_word_is_ours_as_well(number: int) -> None:
+    with pytest.raises(DescriptorLimit, match="ulimit -n"):
+        check_errno(OSError(number, "Too many"))
+
+
+def test_other_errors_are_somebody_elses() -> None:
+    check_errno(OSError(errno.ENOENT, "No such file"))
