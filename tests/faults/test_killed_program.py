@@ -22,7 +22,7 @@ GRACE = 1  # seconds
 
 PROGRAM = textwrap.dedent(
     """
-    import asyncio, signal, sys
+    import asyncio, sys
     from sshmux import ConnectionManager
 
     host, port, user, key, known, config, seconds = sys.argv[1:]
@@ -40,7 +40,6 @@ PROGRAM = textwrap.dedent(
 
         await asyncio.gather(*(job() for _ in range(5)))
 
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
     asyncio.run(main())
     """
 )
