@@ -32,6 +32,9 @@ from .version import ssh_version
 
 log = logging.getLogger("sshmux.dial")
 
+# A master counts in whole seconds (clientloop.c: monotime): one that is to stay for a second could
+# be gone before we hold it.
+_ROUNDING = 1
 _HOLD_DEADLINE = 5.0  # seconds for a new master to answer on its socket
 _UNDO_DEADLINE = 1.0  # seconds to learn the pid of a master that is not wanted any more
 
@@ -96,7 +99,7 @@ async def dial(
     command = argv.master(
         config,
         entry.socket,
-        persist=way.lifetime,
+        persist=way.lifetime + _ROUNDING,
         version=version,
         answers=_answers(way.answerer),
         confirm=way.confirm,
