@@ -11,6 +11,7 @@ from .openssh import remote
 
 _DEADLINE = 4.0  # seconds for one round: SIGTERM, 2 s of patience, SIGKILL
 
+_BY_ITSELF = 1.0  # seconds
 _PATIENCE = 2 * _DEADLINE + 1  # seconds: the round under way, and the next
 
 Control = Callable[[str, float], Awaitable[int]]
@@ -34,6 +35,9 @@ class Ender:
         over = asyncio.ensure_future(execution.wait())
         try:
             await asyncio.wait((gone, over), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done() and not gone.result():
+                # A full server has no place to end it from; it may be ending by itself, though.
+                await asyncio.wait((over,), timeout=_BY_ITSELF)
             return execution.over or (gone.done() and gone.result())
         finally:
             over.cancel()
