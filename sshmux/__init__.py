@@ -39,6 +39,16 @@ if TYPE_CHECKING:
     from .errors import ProtocolMismatch as ProtocolMismatch
     from .errors import ServerHungUp as ServerHungUp
     from .errors import SessionRefused as SessionRefused
+    from .errors import SFTPBadMessage as SFTPBadMessage
+    from .errors import SFTPConnectionLost as SFTPConnectionLost
+    from .errors import SFTPEOFError as SFTPEOFError
+    from .errors import SFTPError as SFTPError
+    from .errors import SFTPFailure as SFTPFailure
+    from .errors import SFTPNoConnection as SFTPNoConnection
+    from .errors import SFTPNoSpaceOnFilesystem as SFTPNoSpaceOnFilesystem
+    from .errors import SFTPNoSuchFile as SFTPNoSuchFile
+    from .errors import SFTPOpUnsupported as SFTPOpUnsupported
+    from .errors import SFTPPermissionDenied as SFTPPermissionDenied
     from .errors import TimeoutError as TimeoutError
     from .manager import ConnectionManager as ConnectionManager
     from .openssh.prompts import Prompt as Prompt
@@ -47,6 +57,28 @@ if TYPE_CHECKING:
     from .pool.slots import PooledConnection as PooledConnection
     from .process import CompletedProcess as CompletedProcess
     from .remote_process import RemoteProcess as RemoteProcess
+    from .sftp.attrs import FILEXFER_TYPE_BLOCK_DEVICE as FILEXFER_TYPE_BLOCK_DEVICE
+    from .sftp.attrs import FILEXFER_TYPE_CHAR_DEVICE as FILEXFER_TYPE_CHAR_DEVICE
+    from .sftp.attrs import FILEXFER_TYPE_DIRECTORY as FILEXFER_TYPE_DIRECTORY
+    from .sftp.attrs import FILEXFER_TYPE_FIFO as FILEXFER_TYPE_FIFO
+    from .sftp.attrs import FILEXFER_TYPE_REGULAR as FILEXFER_TYPE_REGULAR
+    from .sftp.attrs import FILEXFER_TYPE_SOCKET as FILEXFER_TYPE_SOCKET
+    from .sftp.attrs import FILEXFER_TYPE_SPECIAL as FILEXFER_TYPE_SPECIAL
+    from .sftp.attrs import FILEXFER_TYPE_SYMLINK as FILEXFER_TYPE_SYMLINK
+    from .sftp.attrs import FILEXFER_TYPE_UNKNOWN as FILEXFER_TYPE_UNKNOWN
+    from .sftp.attrs import SFTPAttrs as SFTPAttrs
+    from .sftp.attrs import SFTPLimits as SFTPLimits
+    from .sftp.attrs import SFTPName as SFTPName
+    from .sftp.attrs import SFTPVFSAttrs as SFTPVFSAttrs
+    from .sftp.client import SFTPClient as SFTPClient
+    from .sftp.file import SFTPClientFile as SFTPClientFile
+    from .sftp.messages import FXF_APPEND as FXF_APPEND
+    from .sftp.messages import FXF_CREAT as FXF_CREAT
+    from .sftp.messages import FXF_EXCL as FXF_EXCL
+    from .sftp.messages import FXF_READ as FXF_READ
+    from .sftp.messages import FXF_TRUNC as FXF_TRUNC
+    from .sftp.messages import FXF_WRITE as FXF_WRITE
+    from .sftp.messages import FXR_OVERWRITE as FXR_OVERWRITE
     from .streams import StreamReader as StreamReader
     from .streams import StreamWriter as StreamWriter
     from .terminal import TerminalPrompter as TerminalPrompter
@@ -94,6 +126,38 @@ _HOMES = {
     "ProtocolMismatch": "errors",
     "ConnectionReleased": "errors",
     "ProcessError": "errors",
+    "SFTPError": "errors",
+    "SFTPEOFError": "errors",
+    "SFTPNoSuchFile": "errors",
+    "SFTPPermissionDenied": "errors",
+    "SFTPFailure": "errors",
+    "SFTPNoSpaceOnFilesystem": "errors",
+    "SFTPBadMessage": "errors",
+    "SFTPNoConnection": "errors",
+    "SFTPConnectionLost": "errors",
+    "SFTPOpUnsupported": "errors",
+    "SFTPClient": "sftp.client",
+    "SFTPClientFile": "sftp.file",
+    "SFTPAttrs": "sftp.attrs",
+    "SFTPName": "sftp.attrs",
+    "SFTPVFSAttrs": "sftp.attrs",
+    "SFTPLimits": "sftp.attrs",
+    "FILEXFER_TYPE_REGULAR": "sftp.attrs",
+    "FILEXFER_TYPE_DIRECTORY": "sftp.attrs",
+    "FILEXFER_TYPE_SYMLINK": "sftp.attrs",
+    "FILEXFER_TYPE_SPECIAL": "sftp.attrs",
+    "FILEXFER_TYPE_UNKNOWN": "sftp.attrs",
+    "FILEXFER_TYPE_SOCKET": "sftp.attrs",
+    "FILEXFER_TYPE_CHAR_DEVICE": "sftp.attrs",
+    "FILEXFER_TYPE_BLOCK_DEVICE": "sftp.attrs",
+    "FILEXFER_TYPE_FIFO": "sftp.attrs",
+    "FXF_READ": "sftp.messages",
+    "FXF_WRITE": "sftp.messages",
+    "FXF_APPEND": "sftp.messages",
+    "FXF_CREAT": "sftp.messages",
+    "FXF_TRUNC": "sftp.messages",
+    "FXF_EXCL": "sftp.messages",
+    "FXR_OVERWRITE": "sftp.messages",
 }
 
 __all__ = list(_HOMES)

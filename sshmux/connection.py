@@ -18,6 +18,7 @@ from .openssh.master import Master
 from .openssh.remote import merged, needs_shell
 from .process import SOME_SIGNAL, CompletedProcess, timed_out
 from .redirect import Target, descriptor_of
+from .sftp.starting import StartingSFTP
 from .starting import PIPE, STDOUT, Sink, Source, Starting, Wanted
 from .tasks import finish
 
@@ -185,6 +186,35 @@ class Connection:
             await self._link.learn_shell()
         line = await self._line(command, env, cwd)
         return merged(line, self._link.shell) if merge else line
+
+    def start_sftp_client(
+        self,
+        *,
+        path_encoding: str | None = "utf-8",
+        path_errors: str = "surrogateescape",
+        server: Command | None = None,
+    ) -> StartingSFTP:
+        """Starts an SFTP client: `async with conn.start_sftp_client() as sftp`, or `await` it.
+
+        It is a session like any other: it takes one of the server's MaxSessions places, and ends
+        with the connection, with its block, or when nobody holds the client any more.
+
+        Parameters:
+            path_encoding: of paths given as str; None to take and give bytes only.
+            path_errors: how to encode and decode what is not valid in that encoding; as it is,
+                every name can be read and given back.
+            server: a command to be the server, in place of the subsystem: for instance
+                `["sudo", "-n", "/usr/lib/openssh/sftp-server"]`.
+
+        Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
+        `ProcessTimeout`; and `ChannelOpenError` where there is no SFTP.
+        """
+
+        async def line() -> str | None:
+            self._scope.check()
+            return None if server is None else await self._line(server, None, None)
+
+        return StartingSFTP(self._link, self._scope, line, path_encoding, path_errors)
 
     async def check(self, timeout: float = 10) -> None:
         """Checks the master and the link, each within `timeout` seconds.

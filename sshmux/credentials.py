@@ -15,7 +15,7 @@ from typing import TypeVar
 from .clock import now
 from .errors import ConfigError
 from .secret import LONGEST, UNFIT
-from .tasks import InOrder
+from .tasks import Threads
 
 log = logging.getLogger("sshmux.credentials")
 
@@ -50,7 +50,7 @@ class Credentials:
         self._absent: dict[str, float] = {}
         self._avoid_until = 0.0
         self._warned = False
-        self._writes = InOrder()
+        self._writes = Threads()
         self._changes: dict[str, int] = {}
         self.problem: str | None = None  # what keeps the keyring from being used, in words
 
@@ -195,7 +195,7 @@ def describe_keyring() -> str:
 
 
 def _in_thread(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    return InOrder().submit(function)
+    return Threads().submit(function)
 
 
 # The import of keyring looks for backends, which takes 50 ms and more: in the thread, too.

@@ -29,7 +29,17 @@ Error
     │   ├── SessionRefused                      the server's MaxSessions
     │   ├── ProtocolMismatch                    engine="mux", and a master that it cannot use
     │   └── ConnectionReleased                  used after its block, or after close()
-    └── ProcessError                            check=True, and the command failed
+    ├── ProcessError                            check=True, and the command failed
+    └── SFTPError                               the SFTP server refused; has its `code`
+        ├── SFTPEOFError                        the end of a file or directory
+        ├── SFTPNoSuchFile (FileNotFoundError)
+        ├── SFTPPermissionDenied (PermissionError)
+        ├── SFTPFailure                         anything that it has no better word for
+        │   └── SFTPNoSpaceOnFilesystem (OSError)
+        ├── SFTPBadMessage                      a name that is too long, or an answer that is none
+        ├── SFTPNoConnection                    used after exit()
+        ├── SFTPConnectionLost                  (also a ConnectionLost) it went away
+        └── SFTPOpUnsupported                   this server cannot do that
 
 `asyncio.TimeoutError` is the builtin `TimeoutError` since Python 3.11, itself an `OSError`.
 """
@@ -40,7 +50,7 @@ import asyncio
 import copy
 import errno
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = [
     "AcquireTimeout",
@@ -67,6 +77,16 @@ __all__ = [
     "ProcessTimeout",
     "PromptDeclined",
     "ProtocolMismatch",
+    "SFTPBadMessage",
+    "SFTPConnectionLost",
+    "SFTPEOFError",
+    "SFTPError",
+    "SFTPFailure",
+    "SFTPNoConnection",
+    "SFTPNoSpaceOnFilesystem",
+    "SFTPNoSuchFile",
+    "SFTPOpUnsupported",
+    "SFTPPermissionDenied",
     "ServerHungUp",
     "SessionRefused",
     "TimeoutError",
@@ -232,6 +252,102 @@ class ProcessTimeout(ProcessError, TimeoutError):
 
     `stdout` and `stderr` hold what it had written by then.
     """
+
+
+class SFTPError(Error):
+    """The SFTP server could not, or would not. The attributes are asyncssh's.
+
+    Attributes:
+        code: the protocol's status code (draft-ietf-secsh-filexfer-02, section 7).
+        reason: in words.
+        lang: the language of the reason; servers leave it empty.
+        srcpath, dstpath: of the file whose copying failed.
+    """
+
+    srcpath: bytes | None = None
+    dstpath: bytes | None = None
+
+    def __init__(self, code: int, reason: str, lang: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.lang = lang
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, str(self), self.lang), self.__dict__
+
+
+class _OfOneCode(SFTPError):
+    CODE = 0
+
+    def __init__(self, reason: str, lang: str = "") -> None:
+        super().__init__(self.CODE, reason, lang)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.lang), self.__dict__
+
+
+class SFTPEOFError(_OfOneCode):
+    """The end of a file or directory was reached."""
+
+    CODE = 1
+
+
+class SFTPNoSuchFile(_OfOneCode, FileNotFoundError):
+    """A file or directory is not there."""
+
+    CODE = 2
+
+    def __init__(self, reason: str, lang: str = "") -> None:
+        super().__init__(reason, lang)
+        self.errno = errno.ENOENT
+
+
+class SFTPPermissionDenied(_OfOneCode, PermissionError):
+    """The server may not do that as this user."""
+
+    CODE = 3
+
+    def __init__(self, reason: str, lang: str = "") -> None:
+        super().__init__(reason, lang)
+        self.errno = errno.EACCES
+
+
+class SFTPFailure(_OfOneCode):
+    """The server failed, and has no better word for why: a name exists, or is a directory."""
+
+    CODE = 4
+
+
+class SFTPNoSpaceOnFilesystem(SFTPFailure, OSError):
+    """Writing failed, and the file system over there is full."""
+
+    def __init__(self, reason: str, lang: str = "") -> None:
+        super().__init__(reason, lang)
+        self.errno = errno.ENOSPC
+
+
+class SFTPBadMessage(_OfOneCode):
+    """A message that cannot be read: the server's, or ours (a name that is too long)."""
+
+    CODE = 5
+
+
+class SFTPNoConnection(_OfOneCode):
+    """The SFTP client was closed: start another one."""
+
+    CODE = 6
+
+
+class SFTPConnectionLost(_OfOneCode, ConnectionLost):
+    """The SFTP session ended while it was in use."""
+
+    CODE = 7
+
+
+class SFTPOpUnsupported(_OfOneCode):
+    """The server does not know that operation."""
+
+    CODE = 8
 
 
 E = TypeVar("E", bound=Exception)

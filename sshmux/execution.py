@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 
 from .openssh.descriptors import check_descriptor
@@ -35,8 +36,11 @@ class Request:
         stderr: called with each piece of it.
         live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
         feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give.
+        subsystem: the line is the name of a subsystem: something that is talked to, says nothing
+            of itself, and ends when its input does.
+        greeting: what a subsystem waits for before it says its first word: 4 KiB at the most.
         begun: called once the command has begun, as far as can be known; never for a session that
-            the server refused.
+            the server refused. For a subsystem: with its first word.
     """
 
     line: str
@@ -46,6 +50,8 @@ class Request:
     stderr: Sink = field(default=lambda _: None)
     live: bool = False
     feed: bool = False
+    subsystem: bool = False
+    greeting: bytes = b""
     begun: Callable[[Execution], object] | None = None
     left_running: bool = False  # it was given up, and may still run over there
 
@@ -107,7 +113,7 @@ class Execution:
             reader.on_end(self._output_ended)
         self._session.on_end(self._session_ended)
         self._watch()
-        if preamble.shell == "none":
+        if preamble.shell == "none" and not request.subsystem:
             self.begin()  # it will not tell
 
     def _start(self, engine: Engine, options: SessionOptions) -> Session:
@@ -116,7 +122,9 @@ class Execution:
         stdin, writing = subprocess.DEVNULL, -1
         try:
             stdout = request.stdout
-            if not isinstance(stdout, int):
+            if request.subsystem and callable(stdout):
+                stdout = self._pipe(partial(self._on_word, stdout), theirs)
+            elif not isinstance(stdout, int):
                 stdout = self._pipe(stdout, theirs)
             stderr = self._pipe(self._on_stderr, theirs)
             if request.stdin is not None:
@@ -124,6 +132,8 @@ class Execution:
             elif request.input or request.feed:
                 stdin, writing = os.pipe()
                 theirs.append(stdin)
+                if request.greeting:
+                    os.write(writing, request.greeting)  # an empty pipe: there is room
             check_descriptor(max(stderr, writing))
             line = self.preamble.wrap(request.line)
             session = engine.open_session(
@@ -182,10 +192,21 @@ class Execution:
         if begun is not None:
             begun(self)
 
+    def _on_word(self, sink: Sink, data: bytes) -> None:
+        self.begin()
+        sink(data)
+
+    @property
+    def subsystem(self) -> bool:
+        """Whether it is one, to be ended by the end of its input."""
+        return self._request.subsystem
+
     @property
     def silent(self) -> bool:
         """Whether nothing has come of it yet, not even the announcement."""
-        return self.preamble.pid is None and not self.early_stderr and not self.over
+        if self.preamble.pid is not None or self.early_stderr or self.over:
+            return False
+        return self._request.begun is not None or not self._request.subsystem
 
     def left_running(self) -> None:
         """Notes that it could not be ended over there."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from .config import ConnectionConfig
@@ -289,7 +289,9 @@ class Link:
             self._break(self._gone())
         if self.broken is not None:
             raise self._lost(self.broken, False)
-        preamble = Preamble(self._knowledge.shell)
+        preamble = Preamble("none" if request.subsystem else self._knowledge.shell)
+        if request.subsystem:
+            options = replace(options, subsystem=True)
         try:
             execution = Execution(request, preamble, self._engine, options)
         except OSError as error:
@@ -311,7 +313,7 @@ class Link:
         finally:
             self.executions.discard(execution)
             scope.running.discard(execution)
-        if self._knowledge.shell == "unknown":
+        if self._knowledge.shell == "unknown" and not request.subsystem:
             self._knowledge.shell = preamble.shell
         return execution
 
@@ -409,6 +411,9 @@ class Link:
     async def _end(self, execution: Execution) -> None:
         """Ends a command over there, then its client. Never raises, always ends."""
         if execution.over:
+            return
+        if execution.subsystem:
+            await execution.stop()  # the end of its input is its own end
             return
         confirmed = False
         with contextlib.suppress(Error, TimeoutError, OSError):

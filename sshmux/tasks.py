@@ -80,16 +80,27 @@ def settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class InOrder:
-    """Does one thing after the other, in a daemon thread that is there while there is work."""
+class Threads:
+    """Does what may block in daemon threads, that are there while there is work, and a little on.
 
-    def __init__(self) -> None:
+    Parameters:
+        most: how many threads. With one, one thing is done after the other.
+        linger: seconds that a thread waits for more work.
+    """
+
+    def __init__(self, most: int = 1, linger: float = 0) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
-        self._busy = False
-        self._lock = threading.Lock()
+        self._most = most
+        self._linger = linger
+        self._threads = self._idle = 0
+        self._changed = threading.Condition()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Does it, and waits for what comes of it. Cancelled, it is done all the same."""
+        return await asyncio.wrap_future(self.submit(function))
 
     def submit(self, function: Callable[[], T]) -> concurrent.futures.Future[T]:
-        """Does it after all that was submitted before; the future has what comes of it."""
+        """Does it when all that was submitted before is begun; the future has what comes of it."""
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def work() -> None:
@@ -100,18 +111,24 @@ class InOrder:
             except BaseException as error:
                 future.set_exception(error)
 
-        with self._lock:
+        with self._changed:
             self._waiting.append(work)
-            if not self._busy:
-                self._busy = True
+            if self._idle >= len(self._waiting):
+                self._changed.notify()
+            elif self._threads < self._most:
+                self._threads += 1
                 in_daemon_thread(self._work)
         return future
 
     def _work(self) -> None:
         while True:
-            with self._lock:
+            with self._changed:
+                if not self._waiting and self._linger:
+                    self._idle += 1
+                    self._changed.wait_for(lambda: self._waiting, self._linger)
+                    self._idle -= 1
                 if not self._waiting:
-                    self._busy = False
+                    self._threads -= 1
                     return
                 work = self._waiting.popleft()
             work()

@@ -52,14 +52,20 @@ def session(
     *,
     forward_agent: bool = False,
     send_env: Iterable[str] = (),
+    subsystem: bool = False,
 ) -> list[str]:
-    """`ssh -S PATH`: one command over a living master. `x` stands for the host, never looked up."""
+    """`ssh -S PATH`: one command over a living master. `x` stands for the host, never looked up.
+
+    With `subsystem` the command is the name of one of the server's.
+    """
     argv = [*guard(config.ssh_program, path), "-o", "LogLevel=ERROR", "-T"]
     if forward_agent:
         argv.append("-A")
     names = " ".join(send_env)
     if names:
         argv += ["-o", f"SendEnv={names}"]
+    if subsystem:
+        argv.append("-s")
     return [*argv, "--", "x", command]
 
 

@@ -274,7 +274,7 @@ class Writer:
             self.write(data)
             self.end()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Takes data. Raises `BrokenPipeError` when nobody reads it any more."""
         if self._broken or self._fd < 0:
             raise BrokenPipeError("nobody reads that any more")

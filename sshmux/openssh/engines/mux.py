@@ -142,6 +142,7 @@ class MuxEngine:
             _REQUEST,
             command,
             agent=options.forward_agent,
+            subsystem=options.subsystem,
             env=_environment(options.send_env) if options.send_env else (),
         )
         if len(command) > _MAX_COMMAND // 4 and len(os.fsencode(command)) >= _MAX_COMMAND:

@@ -35,12 +35,14 @@ class SessionOptions:
     """What a session is to have besides its command.
 
     Attributes:
+        subsystem: the command is the name of a subsystem of the server (RFC 4254, section 6.5).
         forward_agent: the agent, as far as the master forwards it.
         send_env: patterns of environment variables that go along, as far as the master sends them.
     """
 
     forward_agent: bool = False
     send_env: tuple[str, ...] = ()
+    subsystem: bool = False
 
 
 NO_OPTIONS = SessionOptions()

@@ -67,6 +67,7 @@ class SshEngine:
             command,
             forward_agent=options.forward_agent,
             send_env=options.send_env,
+            subsystem=options.subsystem,
         )
         return SshSession(spawn(line, stdin=stdin, stdout=stdout, stderr=stderr))
 

@@ -1,0 +1,258 @@
+"""An open file over there, in the shape of asyncssh's `SFTPClientFile`."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+
+from . import bulk
+from .attrs import SFTPAttrs, SFTPVFSAttrs
+from .changes import owners, times_of
+
+if TYPE_CHECKING:
+    from .operations import Operations
+
+AnyStr = TypeVar("AnyStr", str, bytes)
+
+_AHEAD = 64 * 1024  # bytes read at once for lines
+
+
+class SFTPClientFile(Generic[AnyStr]):
+    """An open file. Made by `SFTPClient.open`; an async context manager, which closes it.
+
+    Offsets and sizes are in bytes, of text files too, but for `read` of text, which never stops
+    within a character. Iterating gives its lines.
+    """
+
+    def __init__(
+        self,
+        client: object,
+        server: Operations,
+        handle: bytes,
+        *,
+        appending: bool,
+        encoding: str | None,
+        errors: str,
+        block_size: int,
+        max_requests: int,
+    ) -> None:
+        self._client = client  # it lives as long as its files
+        self._server = server
+        self._handle: bytes | None = handle
+        self._offset: int | None = None if appending else 0  # None: at the end, wherever that is
+        self._appending = appending
+        self._encoding, self._errors = encoding, errors
+        limits = server.limits
+        self._read_size = limits.max_read_len if block_size <= 0 else block_size
+        self._write_size = limits.max_write_len if block_size <= 0 else block_size
+        self._most = max_requests
+        self._ahead = b""  # read, but not by the caller: from the offset on
+
+    @property
+    def handle(self) -> bytes:
+        """The server's name for it. Raises `ValueError` once it was closed."""
+        if self._handle is None:
+            raise ValueError("this file was closed")
+        return self._handle
+
+    # Reading and writing
+
+    async def read(self, size: int = -1, offset: int | None = None) -> AnyStr:
+        """Reads up to `size` bytes, or to the end, from the position or from `offset`.
+
+        At the end it reads nothing. Raises `SFTPError`, and `UnicodeDecodeError`.
+        """
+        at = await self._position() if offset is None else offset
+        if offset is None and size >= 0 and len(self._ahead) >= size:
+            data = self._ahead[:size]
+        else:
+            data = await self._read(at, None if size < 0 else at + size)
+        length, text = len(data), cast("Any", data)
+        if self._encoding is not None:
+            text, length = await self._decode(at, data, whole=size < 0)
+        if offset is None:
+            self._move(at + length)
+        return cast("AnyStr", text)
+
+    async def _read(self, start: int, end: int | None) -> bytes:
+        pieces = []
+        most = self._most or bulk.requests_for(self._read_size)
+        if end is None:
+            # To its end: how far that is tells how many requests are worth making.
+            end = (await self._server.fstat(self.handle)).size
+            if not end or end <= start:
+                end, most = None, 1
+        found = bulk.read(self._server, self.handle, start, end, self._read_size, most)
+        async with contextlib.aclosing(found):
+            async for _, data in found:
+                pieces.append(data)
+        return b"".join(pieces)
+
+    async def _decode(self, at: int, data: bytes, *, whole: bool) -> tuple[str, int]:
+        """The text, and its length in bytes: a character that was cut is read to its end."""
+        assert self._encoding is not None  # noqa: S101 - looked at by the caller
+        decoder = codecs.getincrementaldecoder(self._encoding)(self._errors)
+        text = decoder.decode(data, final=whole)
+        while not whole and decoder.getstate()[0]:
+            more = await self._read(at + len(data), at + len(data) + 1)
+            data += more
+            text += decoder.decode(more, final=not more)
+            if not more:
+                break
+        return text, len(data)
+
+    def _move(self, to: int) -> None:
+        read = to - (self._offset or 0)
+        self._ahead = self._ahead[read:] if 0 <= read < len(self._ahead) else b""
+        self._offset = to
+
+    async def write(self, data: AnyStr, offset: int | None = None) -> int:
+        """Writes at the position, or at `offset`; appending, at the end in any case.
+
+        Returns the number of characters or bytes. Raises `SFTPError`.
+        """
+        if isinstance(data, str):
+            if self._encoding is None:
+                raise TypeError("this file takes bytes: open it in a mode without 'b' for text")
+            raw = data.encode(self._encoding, self._errors)
+        elif self._encoding is not None:
+            raise TypeError("this file takes str: open it with 'b' in the mode for bytes")
+        else:
+            raw = data if isinstance(data, bytes) else bytes(data)
+        at = (self._offset or 0) if offset is None else offset
+        # What is appended goes to the end of that moment: one after the other keeps its order.
+        most = 1 if self._appending else self._most or bulk.requests_for(self._write_size)
+        await bulk.write(self._server, self.handle, at, raw, self._write_size, most)
+        self._ahead = b""
+        if offset is None:
+            self._offset = None if self._appending else at + len(raw)
+        return len(data)
+
+    # Lines
+
+    async def readline(self) -> AnyStr:
+        """The next line, with its newline; at the end nothing."""
+        at = await self._position()
+        while b"\n" not in self._ahead:
+            start = at + len(self._ahead)
+            most = max(_AHEAD, len(self._ahead))  # a long line is not looked at again and again
+            more = await self._read(start, start + most)
+            if not more:
+                break
+            self._ahead += more
+        line, newline, _ = self._ahead.partition(b"\n")
+        line += newline
+        self._move(at + len(line))
+        text: Any = line
+        if self._encoding is not None:
+            text = line.decode(self._encoding, self._errors)
+        return cast("AnyStr", text)
+
+    def __aiter__(self) -> Self:
+        """Line by line."""
+        return self
+
+    async def __anext__(self) -> AnyStr:
+        """The next line."""
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+    # The position
+
+    async def seek(self, offset: int, from_what: int = os.SEEK_SET) -> int:
+        """Moves the position, from the start (0), from where it is (1) or from the end (2)."""
+        if from_what == os.SEEK_SET:
+            base = 0
+        elif from_what == os.SEEK_CUR:
+            base = await self._position()
+        elif from_what == os.SEEK_END:
+            base = await self._end()
+        else:
+            raise ValueError(f"from_what={from_what!r}: use 0, 1 or 2 (os.SEEK_SET, …)")
+        if base + offset < 0:
+            raise ValueError(f"offset {offset}: that is before the start of the file")
+        self._move(base + offset)
+        return base + offset
+
+    async def tell(self) -> int:
+        """The position."""
+        return await self._position()
+
+    async def _position(self) -> int:
+        if self._offset is None:
+            self._offset = await self._end()
+        return self._offset
+
+    async def _end(self) -> int:
+        return (await self._server.fstat(self.handle)).size or 0
+
+    # What it is
+
+    async def stat(self) -> SFTPAttrs:
+        """Its attributes."""
+        return await self._server.fstat(self.handle)
+
+    async def setstat(self, attrs: SFTPAttrs) -> None:
+        """Sets those that are not None."""
+        await self._server.fsetstat(self.handle, attrs)
+
+    async def statvfs(self) -> SFTPVFSAttrs:
+        """The file system it is on."""
+        return await self._server.fstatvfs(self.handle)
+
+    async def truncate(self, size: int | None = None) -> None:
+        """Cuts it, or makes it longer: to `size` bytes, or to the position."""
+        await self.setstat(SFTPAttrs(size=await self._position() if size is None else size))
+        self._ahead = b""
+
+    async def chmod(self, mode: int) -> None:
+        """Sets its permissions."""
+        await self.setstat(SFTPAttrs(permissions=mode))
+
+    async def chown(
+        self,
+        uid_or_owner: int | str | None = None,
+        gid_or_group: int | str | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        owner: str | None = None,
+        group: str | None = None,
+    ) -> None:
+        """Sets its owner and group, by number."""
+        wanted = owners(uid_or_owner, gid_or_group, uid, gid, owner, group)
+        await self.setstat(wanted.filled(await self.stat() if wanted.half else None))
+
+    async def utime(
+        self, times: tuple[float, float] | None = None, ns: tuple[int, int] | None = None
+    ) -> None:
+        """Sets the times of access and change: seconds, or nanoseconds; or both to now."""
+        await self.setstat(times_of(times, ns, time.time()))
+
+    async def fsync(self) -> None:
+        """Sees to it that what was written is on the disk."""
+        await self._server.fsync(self.handle)
+
+    # Its end
+
+    async def close(self) -> None:
+        """Closes it. Safe to call twice."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            await self._server.close(handle)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

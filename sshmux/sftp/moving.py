@@ -1,0 +1,114 @@
+"""Moves the bytes of one file, in the directions there are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from ..tasks import finish
+from . import bulk
+from .attrs import SFTPAttrs
+from .copying import How
+from .messages import FXF_CREAT, FXF_READ, FXF_TRUNC, FXF_WRITE
+from .operations import Operations
+from .sides import close_quietly
+
+_PIECE = 64 * 1024 * 1024  # bytes that the server copies by itself between two words of progress
+_WRITE = FXF_WRITE | FXF_CREAT | FXF_TRUNC
+
+Progress = Callable[[int], object] | None
+
+
+class Moving:
+    """The directions, between files here and those of a server."""
+
+    def __init__(self, server: Operations, how: How) -> None:
+        self._server = server
+        self._sparse = how.sparse
+        given, limits = how.block_size, server.limits
+        self._read = given if given > 0 else limits.max_read_len
+        self._write = given if given > 0 else limits.max_write_len
+        self._most = how.max_requests
+
+    def _requests(self, block: int) -> int:
+        return self._most if self._most > 0 else bulk.requests_for(block)
+
+    async def get(self, source: bytes, target: bytes, size: int, progress: Progress) -> None:
+        """From there to here."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        async with self._there(source, FXF_READ) as handle, _here(target, flags) as file:
+            await bulk.download(
+                *(self._server, handle, size or None, file),
+                block=self._read,
+                most=self._requests(self._read) if size else 1,
+                sparse=self._sparse,
+                progress=progress,
+            )
+
+    async def put(self, source: bytes, target: bytes, size: int, progress: Progress) -> None:
+        """From here to there."""
+        async with _here(source, os.O_RDONLY) as file, self._there(target, _WRITE) as handle:
+            await bulk.upload(
+                *(self._server, handle, file),
+                block=self._write,
+                most=self._requests(self._write),
+                sparse=self._sparse and size > self._write,
+                progress=progress,
+            )
+
+    async def copy_over_there(
+        self, source: bytes, target: bytes, size: int, progress: Progress
+    ) -> None:
+        """By the server itself."""
+        async with self._there(source, FXF_READ) as read, self._there(target, _WRITE) as written:
+            for at in range(0, size, _PIECE):
+                length = min(_PIECE, size - at)
+                await self._server.copy_data(read, at, length, written, at)
+                if progress is not None:
+                    progress(at + length)
+
+    async def copy_through_here(
+        self, source: bytes, target: bytes, size: int, progress: Progress
+    ) -> None:
+        """By a server that cannot do it by itself."""
+        block = min(self._read, self._write)
+        most = self._requests(block)
+        done = 0
+        async with self._there(source, FXF_READ) as read, self._there(target, _WRITE) as written:
+            sending = bulk.Sending(self._server, written, most)
+            pieces = bulk.read(self._server, read, 0, size or None, block, most if size else 1)
+            try:
+                async with contextlib.aclosing(pieces):
+                    async for at, data in pieces:
+                        done += await sending.send(at, data)
+                        if progress is not None:
+                            progress(done)
+                async for confirmed in sending.finish():
+                    done += confirmed
+                    if progress is not None:
+                        progress(done)
+            finally:
+                sending.give_up()
+
+    @contextlib.asynccontextmanager
+    async def _there(self, path: bytes, flags: int) -> AsyncIterator[bytes]:
+        """A file over there, open in the block. What closing it says counts, too."""
+        handle = await self._server.open(path, flags, SFTPAttrs())
+        try:
+            yield handle
+        except BaseException:
+            await finish(partial(close_quietly, self._server, handle))
+            raise
+        await self._server.close(handle)
+
+
+@contextlib.asynccontextmanager
+async def _here(path: bytes, flags: int) -> AsyncIterator[int]:
+    """A file here, open in the block."""
+    file = await bulk.files.run(partial(os.open, path, flags | os.O_CLOEXEC, 0o666))
+    try:
+        yield file
+    finally:
+        os.close(file)

@@ -1,0 +1,270 @@
+"""What an SFTP server can be asked for, one function each. Paths and handles are bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ..errors import SFTPBadMessage, SFTPError, SFTPFailure, SFTPNoSpaceOnFilesystem
+from ..errors import SFTPOpUnsupported as Unsupported
+from .attrs import SFTPAttrs, SFTPLimits, SFTPName, SFTPVFSAttrs, decode_names
+from .channel import Channel, Reply, expect
+from .fields import Malformed, Unpacker, string, u32, u64
+from .messages import (
+    ATTRS,
+    CLOSE,
+    DATA,
+    EXTENDED,
+    EXTENDED_REPLY,
+    FSETSTAT,
+    FSTAT,
+    HANDLE,
+    LSTAT,
+    MKDIR,
+    NAME,
+    OPEN,
+    OPENDIR,
+    READ,
+    READDIR,
+    READLINK,
+    REALPATH,
+    REMOVE,
+    RENAME,
+    RMDIR,
+    SETSTAT,
+    STAT,
+    STATUS,
+    SYMLINK,
+    WRITE,
+    extended,
+)
+
+# OpenSSH's extensions (PROTOCOL, section 4), with the versions that are known here
+POSIX_RENAME = b"posix-rename@openssh.com", b"1"
+STATVFS = b"statvfs@openssh.com", b"2"
+FSTATVFS = b"fstatvfs@openssh.com", b"2"
+HARDLINK = b"hardlink@openssh.com", b"1"
+FSYNC = b"fsync@openssh.com", b"1"
+LSETSTAT = b"lsetstat@openssh.com", b"1"
+LIMITS = b"limits@openssh.com", b"1"
+EXPAND_PATH = b"expand-path@openssh.com", b"1"
+COPY_DATA = b"copy-data", b"1"
+
+T = TypeVar("T")
+
+_LEAST = 32 * 1024  # bytes of data in one request that every server takes
+
+
+class Operations:
+    """The server, as it can be asked.
+
+    Parameters:
+        extensions: those it says it has.
+    """
+
+    def __init__(self, channel: Channel, extensions: dict[bytes, bytes]) -> None:
+        self.channel = channel
+        self.extensions = extensions
+        self.limits = SFTPLimits(0, _LEAST, _LEAST, 0)
+        # Its symlink request has the arguments the other way round than the draft (section 4.1).
+        self._openssh = any(name.endswith(b"@openssh.com") for name in extensions)
+
+    def has(self, extension: tuple[bytes, bytes]) -> bool:
+        """Whether the server has an extension, in the version that is known here."""
+        name, version = extension
+        return self.extensions.get(name) == version
+
+    # Files
+
+    async def open(self, path: bytes, flags: int, attrs: SFTPAttrs) -> bytes:
+        """Opens a file: its handle."""
+        body = string(path) + u32(flags) + attrs.encode()
+        return _decoded(Unpacker.string, await self._ask(OPEN, body, (HANDLE,), path))
+
+    async def close(self, handle: bytes) -> None:
+        """Closes a file or directory."""
+        await self._ask(CLOSE, string(handle))
+
+    def read(self, handle: bytes, offset: int, size: int) -> asyncio.Future[Reply]:
+        """Asks for data: see `data_of`."""
+        return self.channel.send(READ, string(handle) + u64(offset) + u32(size))
+
+    def write(self, handle: bytes, offset: int, data: bytes | memoryview) -> asyncio.Future[Reply]:
+        """Sends data: the answer is a status."""
+        return self.channel.send(WRITE, string(handle) + u64(offset) + u32(len(data)), data)
+
+    async def fstat(self, handle: bytes) -> SFTPAttrs:
+        """What an open file is."""
+        return _decoded(SFTPAttrs.decode, await self._ask(FSTAT, string(handle), (ATTRS,)))
+
+    async def fsetstat(self, handle: bytes, attrs: SFTPAttrs) -> None:
+        """Changes it."""
+        await self._ask(FSETSTAT, string(handle) + attrs.encode())
+
+    async def fstatvfs(self, handle: bytes) -> SFTPVFSAttrs:
+        """The file system that it is on."""
+        return _decoded(
+            SFTPVFSAttrs.decode, await self._extended(FSTATVFS, string(handle), (EXTENDED_REPLY,))
+        )
+
+    async def fsync(self, handle: bytes) -> None:
+        """Sees to it that what was written is on the disk."""
+        await self._extended(FSYNC, string(handle))
+
+    async def copy_data(self, source: bytes, at: int, length: int, target: bytes, to: int) -> None:
+        """Copies from one open file to another, over there. A length of 0: up to the end."""
+        body = string(source) + u64(at) + u64(length) + string(target) + u64(to)
+        await self._extended(COPY_DATA, body)
+
+    # Directories
+
+    async def opendir(self, path: bytes) -> bytes:
+        """Opens a directory: its handle."""
+        return _decoded(Unpacker.string, await self._ask(OPENDIR, string(path), (HANDLE,), path))
+
+    def readdir(self, handle: bytes) -> asyncio.Future[Reply]:
+        """Asks for some more of its entries: see `names_of`."""
+        return self.channel.send(READDIR, string(handle))
+
+    async def mkdir(self, path: bytes, attrs: SFTPAttrs) -> None:
+        """Makes a directory."""
+        await self._ask(MKDIR, string(path) + attrs.encode(), (), path)
+
+    async def rmdir(self, path: bytes) -> None:
+        """Removes an empty one."""
+        await self._ask(RMDIR, string(path), (), path)
+
+    # Names
+
+    async def stat(self, path: bytes, *, follow_symlinks: bool = True) -> SFTPAttrs:
+        """What a file is."""
+        kind = STAT if follow_symlinks else LSTAT
+        return _decoded(SFTPAttrs.decode, await self._ask(kind, string(path), (ATTRS,), path))
+
+    async def setstat(self, path: bytes, attrs: SFTPAttrs, *, follow_symlinks: bool = True) -> None:
+        """Changes it."""
+        body = string(path) + attrs.encode()
+        if follow_symlinks:
+            await self._ask(SETSTAT, body, (), path)
+        else:
+            await self._extended(LSETSTAT, body, (), path)
+
+    async def statvfs(self, path: bytes) -> SFTPVFSAttrs:
+        """The file system that it is on."""
+        return _decoded(
+            SFTPVFSAttrs.decode,
+            await self._extended(STATVFS, string(path), (EXTENDED_REPLY,), path),
+        )
+
+    async def remove(self, path: bytes) -> None:
+        """Removes a file."""
+        await self._ask(REMOVE, string(path), (), path)
+
+    async def rename(self, old: bytes, new: bytes) -> None:
+        """Renames, unless the new name is taken."""
+        await self._ask(RENAME, string(old) + string(new), (), old, new)
+
+    async def posix_rename(self, old: bytes, new: bytes) -> None:
+        """Renames; what had the new name is gone."""
+        await self._extended(POSIX_RENAME, string(old) + string(new), (), old, new)
+
+    async def link(self, old: bytes, new: bytes) -> None:
+        """Gives a file one more name."""
+        await self._extended(HARDLINK, string(old) + string(new), (), old, new)
+
+    async def symlink(self, target: bytes, path: bytes) -> None:
+        """Makes a symbolic link at `path`."""
+        pair = (target, path) if self._openssh else (path, target)
+        await self._ask(SYMLINK, b"".join(map(string, pair)), (), path)
+
+    async def readlink(self, path: bytes) -> bytes:
+        """Where a symbolic link leads."""
+        return _one_name(await self._ask(READLINK, string(path), (NAME,), path))
+
+    async def realpath(self, path: bytes) -> bytes:
+        """The absolute path, without links."""
+        return _one_name(await self._ask(REALPATH, string(path), (NAME,), path))
+
+    async def expand_path(self, path: bytes) -> bytes:
+        """The same, of a path that may begin with `~` or `~user`."""
+        return _one_name(await self._extended(EXPAND_PATH, string(path), (NAME,), path))
+
+    async def learn_limits(self) -> None:
+        """Asks the server for its limits, if it has any."""
+        if not self.has(LIMITS):
+            return
+        told = _decoded(SFTPLimits.decode, await self._extended(LIMITS, b"", (EXTENDED_REPLY,)))
+        self.limits = SFTPLimits(
+            told.max_packet_len,
+            told.max_read_len or _LEAST,
+            told.max_write_len or _LEAST,
+            told.max_open_handles,
+        )
+
+    async def why_not_written(self, handle: bytes, error: SFTPError) -> SFTPError:
+        """A better word for a failed write, if the file system turns out to be full."""
+        if isinstance(error, SFTPFailure) and self.has(FSTATVFS):
+            try:
+                full = (await self.fstatvfs(handle)).bavail == 0
+            except SFTPError:
+                return error
+            if full:
+                return SFTPNoSpaceOnFilesystem("no space left on the file system over there")
+        return error
+
+    # How it is asked
+
+    async def _ask(
+        self, kind: int, body: bytes, kinds: Sequence[int] = (), *paths: bytes
+    ) -> Unpacker:
+        reply = await self.channel.send(kind, body)
+        try:
+            return expect(reply, kinds or (STATUS,))
+        except SFTPError as error:
+            raise _about(error, paths) from None
+
+    async def _extended(
+        self,
+        extension: tuple[bytes, bytes],
+        body: bytes,
+        kinds: Sequence[int] = (),
+        *paths: bytes,
+    ) -> Unpacker:
+        if not self.has(extension):
+            name = extension[0].decode()
+            raise Unsupported(f"this server cannot do that: it lacks the SFTP extension {name}")
+        return await self._ask(EXTENDED, extended(extension[0], body), kinds, *paths)
+
+
+def data_of(reply: Reply) -> memoryview | bytes:
+    """The data that a read answers with. Raises `SFTPEOFError` at the end, or another."""
+    return _decoded(Unpacker.view, expect(reply, (DATA,)))
+
+
+def names_of(reply: Reply) -> list[SFTPName]:
+    """The entries that a readdir answers with. Raises `SFTPEOFError` at the end, or another."""
+    return _decoded(decode_names, expect(reply, (NAME,)))
+
+
+def _one_name(body: Unpacker) -> bytes:
+    names = _decoded(decode_names, body)
+    if not names:
+        raise SFTPBadMessage("the server answers with no name where one belongs")
+    assert isinstance(names[0].filename, bytes)  # noqa: S101 - as it came
+    return names[0].filename
+
+
+def _decoded(how: Callable[[Unpacker], T], body: Unpacker) -> T:
+    try:
+        return how(body)
+    except Malformed as error:
+        raise SFTPBadMessage(f"the server's answer makes no sense: {error}") from None
+
+
+def _about(error: SFTPError, paths: Sequence[bytes]) -> SFTPError:
+    """The error, with the names of what it is about."""
+    if paths:
+        names = " -> ".join(path.decode("utf-8", "backslashreplace") for path in paths)
+        error.args = (f"{error}: {names}",)
+    return error

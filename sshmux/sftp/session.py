@@ -1,0 +1,152 @@
+"""One SFTP session: its beginning, and its ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from ..errors import (
+    ChannelOpenError,
+    ConnectionLost,
+    SFTPConnectionLost,
+    SFTPError,
+    SFTPNoConnection,
+)
+from ..execution import Request, Scope
+from ..link import Link
+from ..openssh.pipes import Writer
+from ..remote_process import Life
+from ..tasks import TaskGroup
+from .channel import Channel
+from .fields import Malformed
+from .messages import extensions, greeting
+from .operations import Operations
+
+log = logging.getLogger("sshmux.sftp")
+
+_KEPT = 2048  # bytes of stderr that may say why
+_LEAVE = 2.0  # seconds for the server to end once its input has
+
+
+class Session:
+    """A session with an SFTP server: the subsystem of that name, or a command."""
+
+    def __init__(self, link: Link, scope: Scope, command: str | None) -> None:
+        self.address = link.config.address
+        self._link = link
+        self._said = b""  # on stderr
+        self._background = TaskGroup()
+        self._leaving: asyncio.TimerHandle | None = None
+        self.channel = Channel(self._cancel)
+        request = Request(
+            "sftp" if command is None else command,
+            stdout=self.channel.feed,
+            stderr=self._hear,
+            live=True,
+            feed=True,
+            subsystem=command is None,
+            greeting=greeting(),
+        )
+        self._life = Life(link, request, scope)
+        self._life.task.add_done_callback(self._over)
+
+    @property
+    def state(self) -> str:
+        """In a word."""
+        return "open" if self.channel.closed is None else "closed"
+
+    async def begin(self) -> Operations:
+        """Waits until the server has introduced itself.
+
+        Raises:
+            ChannelOpenError: it has no SFTP, or something else speaks in its place.
+            What `Connection.run` raises.
+        """
+        try:
+            execution = await self._life.begin()
+            writer = Writer(execution.take_stdin())
+            self.channel.connect(writer)
+            known = extensions(await self.channel.hello)
+            server = Operations(self.channel, known)
+            await server.learn_limits()
+        except (SFTPError, Malformed, ConnectionLost, OSError) as error:
+            await self._end()
+            if self._life.error is not None:
+                raise self._life.error from None
+            raise self._no_server(error) from None
+        except BaseException:
+            await self._end()
+            raise
+        return server
+
+    def _no_server(self, error: Exception) -> ChannelOpenError:
+        said = self._words
+        if "subsystem request failed" in said:
+            why = "the server has no subsystem `sftp` (Subsystem in its sshd_config)"
+        elif isinstance(error, SFTPError) and not isinstance(error, SFTPConnectionLost):
+            why = (
+                f"{error}. Does a start-up file of the account (.bashrc, .cshrc) print something "
+                "in sessions without a terminal?"
+            )
+        else:
+            status = None if self._life.task.cancelled() else self._life.task.result()
+            why = f"its SFTP server ended with status {status} before it said a word"
+        return ChannelOpenError(
+            f"no SFTP on {self.address}: {why}{f' ({said})' if said else ''}. "
+            "Connection.put() and get() need none"
+        )
+
+    @property
+    def _words(self) -> str:
+        return self._said.decode("utf-8", "replace").strip()
+
+    def _hear(self, data: bytes) -> None:
+        self._said = (self._said + data)[-_KEPT:]
+
+    def _over(self, task: asyncio.Task[int]) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self.channel.fail(self.channel.closed or self._lost(task))
+
+    def _lost(self, task: asyncio.Task[int]) -> SFTPConnectionLost:
+        if task.cancelled():
+            return SFTPConnectionLost(f"the SFTP session with {self.address} was ended")
+        if (error := task.exception()) is not None:
+            lost = SFTPConnectionLost(f"the SFTP session with {self.address} is over: {error}")
+            lost.__cause__ = error
+            return lost
+        words = f": {self._words}" if self._words else ""
+        return SFTPConnectionLost(
+            f"the SFTP server of {self.address} ended with status {task.result()}{words}"
+        )
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does something in the background, while the session lasts."""
+        self._background.start(work)
+
+    def close(self) -> None:
+        """Ends it, with the end of its input; by force, if it does not end by that."""
+        self.channel.end(SFTPNoConnection(f"this SFTP client of {self.address} was closed"))
+        if self._leaving is None and not self._life.task.done():
+            self._leaving = self._link.loop.call_later(_LEAVE, self._cancel)
+
+    async def wait_closed(self) -> None:
+        """Waits until nothing of it is left."""
+        await asyncio.wait((self._life.task,))
+        await self._background.wait()
+
+    def dropped(self) -> None:
+        """Nobody has it any more."""
+        if not self._life.task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._link.loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._life.task.cancel()
+
+    async def _end(self) -> None:
+        self._cancel()
+        await asyncio.wait((self._life.task,))
