@@ -16,6 +16,7 @@ from ..tasks import settle
 from .watcher import watcher
 
 _DEFAULT_PIPE = 64 * 1024
+_LITTLE = 4 * 1024  # bytes: so few are an answer that somebody waits for, not bulk data
 _REST = 0.001  # seconds for bulk data to gather: far less than a pipe of 1 MiB takes to fill
 
 
@@ -146,7 +147,7 @@ class Reader:
     def _ready(self) -> None:
         """Reads once; bulk data is then left to gather, or each 32 KiB would be a turn of ours."""
         more = self._take() and self._watched
-        if more and self._piece == self.CHUNK and self._size < self.CHUNK // 2:
+        if more and self._piece == self.CHUNK and _LITTLE <= self._size < self.CHUNK // 2:
             self._watcher.remove(self._fd)
             self._watched = False
             self._resting = self._loop.call_later(_REST, self._rested)
