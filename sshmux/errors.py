@@ -50,7 +50,7 @@ import asyncio
 import copy
 import errno
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 __all__ = [
     "AcquireTimeout",
@@ -264,90 +264,71 @@ class SFTPError(Error):
         srcpath, dstpath: of the file whose copying failed.
     """
 
+    code: int = 4
     srcpath: bytes | None = None
     dstpath: bytes | None = None
 
-    def __init__(self, code: int, reason: str, lang: str = "") -> None:
+    def __init__(self, reason: str, lang: str = "", *, code: int | None = None) -> None:
         super().__init__(reason)
-        self.code = code
         self.lang = lang
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.code, str(self), self.lang), self.__dict__
-
-
-class _OfOneCode(SFTPError):
-    CODE = 0
-
-    def __init__(self, reason: str, lang: str = "") -> None:
-        super().__init__(self.CODE, reason, lang)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.lang), self.__dict__
+        if code is not None:
+            self.code = code
 
 
-class SFTPEOFError(_OfOneCode):
+class SFTPEOFError(SFTPError):
     """The end of a file or directory was reached."""
 
-    CODE = 1
+    code = 1
 
 
-class SFTPNoSuchFile(_OfOneCode, FileNotFoundError):
+class SFTPNoSuchFile(SFTPError, FileNotFoundError):
     """A file or directory is not there."""
 
-    CODE = 2
-
-    def __init__(self, reason: str, lang: str = "") -> None:
-        super().__init__(reason, lang)
-        self.errno = errno.ENOENT
+    code = 2
+    errno = errno.ENOENT
 
 
-class SFTPPermissionDenied(_OfOneCode, PermissionError):
+class SFTPPermissionDenied(SFTPError, PermissionError):
     """The server may not do that as this user."""
 
-    CODE = 3
-
-    def __init__(self, reason: str, lang: str = "") -> None:
-        super().__init__(reason, lang)
-        self.errno = errno.EACCES
+    code = 3
+    errno = errno.EACCES
 
 
-class SFTPFailure(_OfOneCode):
+class SFTPFailure(SFTPError):
     """The server failed, and has no better word for why: a name exists, or is a directory."""
 
-    CODE = 4
+    code = 4
 
 
 class SFTPNoSpaceOnFilesystem(SFTPFailure, OSError):
     """Writing failed, and the file system over there is full."""
 
-    def __init__(self, reason: str, lang: str = "") -> None:
-        super().__init__(reason, lang)
-        self.errno = errno.ENOSPC
+    errno = errno.ENOSPC
 
 
-class SFTPBadMessage(_OfOneCode):
+class SFTPBadMessage(SFTPError):
     """A message that cannot be read: the server's, or ours (a name that is too long)."""
 
-    CODE = 5
+    code = 5
 
 
-class SFTPNoConnection(_OfOneCode):
+class SFTPNoConnection(SFTPError):
     """The SFTP client was closed: start another one."""
 
-    CODE = 6
+    code = 6
 
 
-class SFTPConnectionLost(_OfOneCode, ConnectionLost):
+class SFTPConnectionLost(SFTPError, ConnectionLost):
     """The SFTP session ended while it was in use."""
 
-    CODE = 7
+    code = 7
 
 
-class SFTPOpUnsupported(_OfOneCode):
+class SFTPOpUnsupported(SFTPError):
     """The server does not know that operation."""
 
-    CODE = 8
+    code = 8
 
 
 E = TypeVar("E", bound=Exception)

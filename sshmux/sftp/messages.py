@@ -47,14 +47,14 @@ _HEAD = struct.Struct(">BI")
 _LENGTH = struct.Struct(">I")
 
 _ERRORS: dict[int, Callable[[str, str], SFTPError]] = {
-    SFTPEOFError.CODE: SFTPEOFError,
-    SFTPNoSuchFile.CODE: SFTPNoSuchFile,
-    SFTPPermissionDenied.CODE: SFTPPermissionDenied,
-    SFTPFailure.CODE: SFTPFailure,
-    SFTPBadMessage.CODE: SFTPBadMessage,
-    SFTPNoConnection.CODE: SFTPNoConnection,
-    SFTPConnectionLost.CODE: SFTPConnectionLost,
-    SFTPOpUnsupported.CODE: SFTPOpUnsupported,
+    SFTPEOFError.code: SFTPEOFError,
+    SFTPNoSuchFile.code: SFTPNoSuchFile,
+    SFTPPermissionDenied.code: SFTPPermissionDenied,
+    SFTPFailure.code: SFTPFailure,
+    SFTPBadMessage.code: SFTPBadMessage,
+    SFTPNoConnection.code: SFTPNoConnection,
+    SFTPConnectionLost.code: SFTPConnectionLost,
+    SFTPOpUnsupported.code: SFTPOpUnsupported,
 }
 
 
@@ -135,7 +135,7 @@ def error_of(body: memoryview) -> SFTPError | None:
     lang = data.string().decode("ascii", "replace") if data.left else ""
     make = _ERRORS.get(code)
     reason = reason or f"status {code}"
-    return SFTPError(code, reason, lang) if make is None else make(reason, lang)
+    return SFTPError(reason, lang, code=code) if make is None else make(reason, lang)
 
 
 def extended(name: bytes, body: bytes) -> bytes:

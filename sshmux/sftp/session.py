@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -24,8 +23,6 @@ from .channel import Channel
 from .fields import Malformed
 from .messages import extensions, greeting
 from .operations import Operations
-
-log = logging.getLogger("sshmux.sftp")
 
 _KEPT = 2048  # bytes of stderr that may say why
 _LEAVE = 2.0  # seconds for the server to end once its input has

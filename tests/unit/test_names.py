@@ -41,7 +41,8 @@ def test_type_checkers_and_programs_see_the_same_names() -> None:
 def test_every_name_is_what_it_says(name: str) -> None:
     value = getattr(sshmux, name)
     assert value is getattr(importlib.import_module(f"sshmux.{typed_names()[name]}"), name)
-    assert value.__name__ == name
+    if not isinstance(value, int):
+        assert value.__name__ == name
     assert name in dir(sshmux)
 
 
