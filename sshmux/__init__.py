@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .errors import SFTPNoSuchFile as SFTPNoSuchFile
     from .errors import SFTPOpUnsupported as SFTPOpUnsupported
     from .errors import SFTPPermissionDenied as SFTPPermissionDenied
+    from .errors import TerminalRefused as TerminalRefused
     from .errors import TimeoutError as TimeoutError
     from .manager import ConnectionManager as ConnectionManager
     from .openssh.prompts import Prompt as Prompt
@@ -123,6 +124,7 @@ _HOMES = {
     "ConnectionLost": "errors",
     "ChannelOpenError": "errors",
     "SessionRefused": "errors",
+    "TerminalRefused": "errors",
     "ProtocolMismatch": "errors",
     "ConnectionReleased": "errors",
     "ProcessError": "errors",

@@ -15,7 +15,8 @@ from .errors import ConfigError, ConnectionReleased
 from .execution import Request, Scope
 from .link import SIGNALLED, Link
 from .openssh.master import Master
-from .openssh.remote import merged, needs_shell
+from .openssh.pty import Terminal, wanted_terminal
+from .openssh.remote import LOGIN_SHELL, merged, needs_shell
 from .process import SOME_SIGNAL, CompletedProcess, timed_out
 from .redirect import Target, descriptor_of
 from .sftp.starting import StartingSFTP
@@ -23,6 +24,7 @@ from .starting import PIPE, STDOUT, Sink, Source, Starting, Wanted
 from .tasks import finish
 
 Command = str | Sequence[str]
+TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
 
 
 class Connection:
@@ -56,6 +58,8 @@ class Connection:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdout: Target | None = None,
+        term_type: str | None = None,
+        term_size: Sequence[int] = TERM_SIZE,
     ) -> CompletedProcess:
         """Runs a command and returns when it has ended and all its output was read.
 
@@ -76,13 +80,16 @@ class Connection:
             stdout: where stdout goes instead of into memory: a path (created, or emptied), an
                 open file or its descriptor, or `subprocess.DEVNULL`. The bytes do not pass
                 through Python; a pipe or socket given here becomes non-blocking. The result's
-                `stdout` is empty then.
+                `stdout` is empty then. Not with a terminal.
+            term_type, term_size: a terminal for it, as for `create_process`. All it writes is in
+                `stdout`, with the terminal's line ends (CR LF); `input` is typed, with Ctrl-D.
 
         Raises:
             ProcessError: `check` is set and the command failed.
             ProcessTimeout: it ran longer than `timeout`; it has what was written so far.
             ConnectionLost: the link went down; the message and `started` say what is known.
             SessionRefused: the server takes no session at all.
+            TerminalRefused: a terminal was asked for, and the server gives none.
             ConnectionReleased: this connection was given back, or closed.
             ProtocolMismatch: engine="mux" cannot use this master.
             DescriptorLimit: nearly all descriptors of this program are open.
@@ -90,6 +97,9 @@ class Connection:
         """
         out, err = BytesIO(), BytesIO()
         request = Request("", stdout=out, stderr=err.write)
+        request.terminal = self._terminal(term_type, term_size, True)
+        if request.terminal is not None and stdout is not None:
+            raise ConfigError("stdout= does not go with term_type=: use create_process()")
         if timeout is not None:
             check_seconds("timeout", timeout)
         request.input = input.encode(encoding or "utf-8") if isinstance(input, str) else input
@@ -142,7 +152,7 @@ class Connection:
 
     def create_process(
         self,
-        command: Command,
+        command: Command | None = None,
         *,
         stdin: Source = PIPE,
         stdout: Sink = PIPE,
@@ -151,13 +161,16 @@ class Connection:
         errors: str = "strict",
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        term_type: str | None = None,
+        term_size: Sequence[int] = TERM_SIZE,
+        request_pty: bool | str = True,
     ) -> Starting[Any]:
         """Starts a command: `async with conn.create_process(…) as process`, or `await` it.
 
         Leaving the block ends the command's process group over there, unless it has ended.
 
         Parameters:
-            command, env, cwd: as for `run`.
+            command, env, cwd: as for `run`. None is the login shell itself.
             stdin: `PIPE` for `process.stdin`; `subprocess.DEVNULL`; a path, an open file or its
                 descriptor; another process's `stdout`.
             stdout: `PIPE` for `process.stdout`; `DEVNULL`; a path (created, or emptied), an open
@@ -166,17 +179,41 @@ class Connection:
             stderr: the same, through this program; or `subprocess.STDOUT`.
             encoding: of the streams; None for bytes.
             errors: how to encode and decode what is not valid in that encoding.
+            term_type: gives it a terminal, with this TERM ("xterm-256color"). All it writes is on
+                `stdout` then, as a terminal shows it: with CR LF, and with what is typed, as long
+                as it echoes. `stdin.write_eof()` types Ctrl-D.
+            term_size: of the terminal: columns, rows, and perhaps the same in pixels.
+            request_pty: False for no terminal, whatever `term_type` says; "force" for one without
+                a `term_type`, too; "auto" for one for the login shell.
 
         Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
         `ProcessTimeout`.
         """
-        merge = stderr == STDOUT
+        terminal = self._terminal(term_type, term_size, request_pty, shell=command is None)
+        merge = stderr == STDOUT and terminal is None
+        words = LOGIN_SHELL if command is None else command
         wanted = Wanted(
-            _text(command),
-            lambda: self._process_line(command, env, cwd, merge=merge),
-            *(env, stdin, stdout, stderr, encoding, errors),
+            "" if command is None else _text(command),
+            lambda: self._process_line(words, env, cwd, merge=merge),
+            *(env, stdin, stdout, stderr, encoding, errors, terminal),
         )
         return Starting(self._link, self._scope, wanted)
+
+    def _terminal(
+        self,
+        term_type: str | None,
+        term_size: Sequence[int],
+        request_pty: bool | str,
+        *,
+        shell: bool = False,
+    ) -> Terminal | None:
+        terminal = wanted_terminal(term_type, term_size, request_pty, shell=shell)
+        if self._link.shell == "none" and (shell or terminal is not None):
+            raise ConfigError(
+                "a terminal, or the login shell itself, needs a login shell that tells when it has "
+                'begun: not with remote_shell="none"'
+            )
+        return terminal
 
     async def _process_line(
         self, command: Command, env: Mapping[str, str] | None, cwd: str | None, *, merge: bool

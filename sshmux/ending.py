@@ -27,11 +27,12 @@ class Ender:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._next: dict[int, asyncio.Future[bool]] = {}
+        self._terminals: set[int] = set()  # those of the next that have one
         self._working: asyncio.Task[None] | None = None
 
     async def end(self, pid: int, execution: Execution) -> bool:
         """Ends the group of `pid`. True once it is known to be gone, or its session is over."""
-        gone = self.start(pid)
+        gone = self.start(pid, terminal=execution.pty is not None)
         over = asyncio.ensure_future(execution.wait())
         try:
             await asyncio.wait((gone, over), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
@@ -42,8 +43,13 @@ class Ender:
         finally:
             over.cancel()
 
-    def start(self, pid: int) -> asyncio.Future[bool]:
-        """Ends the group of `pid`; the future tells whether it is known to be gone."""
+    def start(self, pid: int, *, terminal: bool = False) -> asyncio.Future[bool]:
+        """Ends the group of `pid`; the future tells whether it is known to be gone.
+
+        With `terminal`, all the groups on the terminal whose session it leads.
+        """
+        if terminal:
+            self._terminals.add(pid)
         gone = self._next.setdefault(pid, asyncio.get_running_loop().create_future())
         self._go_on()
         return gone
@@ -62,9 +68,10 @@ class Ender:
     async def _work(self) -> None:
         while self._next:
             batch, self._next = self._next, {}
+            terminals, self._terminals = self._terminals, set()
             gone = False
             try:
-                gone = await self._control(remote.end_groups(batch), _DEADLINE) == 0
+                gone = await self._control(remote.end_groups(batch, terminals), _DEADLINE) == 0
             except (Error, TimeoutError, OSError):
                 pass
             finally:

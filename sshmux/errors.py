@@ -27,6 +27,7 @@ Error
     │   └── ConnectionLost                      an established connection went away
     ├── ChannelOpenError                        no session on a living connection
     │   ├── SessionRefused                      the server's MaxSessions
+    │   ├── TerminalRefused                     the server gives this account no terminal
     │   ├── ProtocolMismatch                    engine="mux", and a master that it cannot use
     │   └── ConnectionReleased                  used after its block, or after close()
     ├── ProcessError                            check=True, and the command failed
@@ -89,6 +90,7 @@ __all__ = [
     "SFTPPermissionDenied",
     "ServerHungUp",
     "SessionRefused",
+    "TerminalRefused",
     "TimeoutError",
 ]
 
@@ -224,6 +226,10 @@ class ChannelOpenError(Error):
 
 class SessionRefused(ChannelOpenError):
     """The server refused another session on this connection (MaxSessions). Nothing was run."""
+
+
+class TerminalRefused(ChannelOpenError):
+    """The server gave the session no terminal (PermitTTY). Nothing was run."""
 
 
 class ProtocolMismatch(ChannelOpenError):

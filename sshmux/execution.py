@@ -14,6 +14,7 @@ from .openssh.descriptors import check_descriptor
 from .openssh.diagnostics import may_be_clients_own
 from .openssh.engines.shape import NO_OPTIONS, End, Engine, Session, SessionOptions
 from .openssh.pipes import Reader, Writer
+from .openssh.pty import Pty, Terminal
 from .openssh.remote import Preamble
 from .tasks import settle
 
@@ -36,6 +37,8 @@ class Request:
         stderr: called with each piece of it.
         live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
         feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give.
+        terminal: it gets one, which is its stdin, stdout and stderr: all output goes to `stdout`,
+            which is no descriptor then. What is typed is `Execution.pty`'s, or the `input`.
         subsystem: the line is the name of a subsystem: something that is talked to, says nothing
             of itself, and ends when its input does.
         greeting: what a subsystem waits for before it says its first word: 4 KiB at the most.
@@ -50,6 +53,7 @@ class Request:
     stderr: Sink = field(default=lambda _: None)
     live: bool = False
     feed: bool = False
+    terminal: Terminal | None = None
     subsystem: bool = False
     greeting: bytes = b""
     begun: Callable[[Execution], object] | None = None
@@ -84,7 +88,7 @@ class Execution:
     __slots__ = (
         *("_announced", "_held", "_late", "_loop", "_readers", "_request", "_session"),
         *("_stdin", "_waiting", "_writer", "aborted", "began_at", "early_stderr", "over"),
-        "preamble",
+        *("preamble", "pty"),
     )
 
     def __init__(
@@ -106,6 +110,7 @@ class Execution:
         self._announced: list[asyncio.Future[None]] = []  # for the start
         self._late: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
+        self.pty: Pty | None = None
         self._stdin = -1  # our end of its pipe, until somebody takes it
         self._readers: list[Reader] = []
         self._session = self._start(engine, options)
@@ -122,20 +127,27 @@ class Execution:
         stdin, writing = subprocess.DEVNULL, -1
         try:
             stdout = request.stdout
-            if request.subsystem and callable(stdout):
+            if request.terminal is not None and not isinstance(stdout, int):
+                sink = stdout if callable(stdout) else stdout.write
+                stdout = self._pipe(partial(self._on_terminal, sink), theirs)
+            elif request.subsystem and callable(stdout):
                 stdout = self._pipe(partial(self._on_word, stdout), theirs)
             elif not isinstance(stdout, int):
                 stdout = self._pipe(stdout, theirs)
             stderr = self._pipe(self._on_stderr, theirs)
-            if request.stdin is not None:
+            if request.terminal is not None:
+                self.pty = self._open_terminal(request.terminal)
+                stdin = self.pty.session_end
+                theirs.append(stdin)
+            elif request.stdin is not None:
                 stdin = request.stdin
             elif request.input or request.feed:
                 stdin, writing = os.pipe()
                 theirs.append(stdin)
                 if request.greeting:
                     os.write(writing, request.greeting)  # an empty pipe: there is room
-            check_descriptor(max(stderr, writing))
-            line = self.preamble.wrap(request.line)
+            check_descriptor(max(stderr, writing, *theirs))
+            line = self.preamble.wrap(request.line, terminal=self.pty is not None)
             session = engine.open_session(
                 line, stdin=stdin, stdout=stdout, stderr=stderr, options=options
             )
@@ -152,6 +164,13 @@ class Execution:
         elif writing >= 0:
             self._writer = Writer(writing, request.input or b"")
         return session
+
+    def _open_terminal(self, terminal: Terminal) -> Pty:
+        pty = Pty(terminal)
+        if not self._request.feed:
+            pty.write(self._request.input or b"")
+            pty.end()
+        return pty
 
     def _watch(self) -> None:
         """Begins to read. The announcement, of every command, is not worth waking up for.
@@ -196,6 +215,25 @@ class Execution:
         self.begin()
         sink(data)
 
+    def _on_terminal(self, sink: Sink, data: bytes) -> None:
+        had_pid = self.preamble.pid is not None
+        data = self.preamble.feed(data)
+        if not had_pid and self.preamble.pid is not None:
+            self._has_announced()
+        if data:
+            sink(data)
+
+    def _has_announced(self) -> None:
+        if self.pty is not None:
+            self.pty.begin()
+        _wake(self._announced)
+        self.begin()
+
+    @property
+    def terminal_refused(self) -> bool:
+        """Whether it was to have a terminal, and got none: its stderr is a stream of its own."""
+        return self.pty is not None and self.preamble.is_in(self.early_stderr)
+
     @property
     def subsystem(self) -> bool:
         """Whether it is one, to be ended by the end of its input."""
@@ -236,13 +274,15 @@ class Execution:
         self._let_go()
 
     def _on_stderr(self, data: bytes) -> None:
+        if self.pty is not None:
+            self.early_stderr = (self.early_stderr + data)[:_KEPT]  # the client's, or the server's
+            return
         had_pid = self.preamble.pid is not None
         data = self.preamble.feed(data)
         if not had_pid:
             data = self._early(data)
             if self.preamble.pid is not None:
-                _wake(self._announced)
-                self.begin()
+                self._has_announced()
         if data:
             self._request.stderr(data)
 
@@ -298,15 +338,28 @@ class Execution:
     def _finish(self) -> None:
         if self.over:
             return
-        if (rest := self.preamble.flush()) and (rest := self._early(rest)):
-            self._request.stderr(rest)
+        if rest := self.preamble.flush():
+            self._pass_on(rest)
         self.over = True
         self._let_go()
         self._session.close()
         _wake(self._announced)
         _wake(self._waiting)
 
+    def _pass_on(self, rest: bytes) -> None:
+        """What looked like the beginning of an announcement, and was none."""
+        stdout = self._request.stdout
+        if self.pty is None:
+            if rest := self._early(rest):
+                self._request.stderr(rest)
+        elif isinstance(stdout, BytesIO):
+            stdout.write(rest)
+        elif callable(stdout):
+            stdout(rest)
+
     def _let_go(self) -> None:
+        if self.pty is not None:
+            self.pty.close()
         if self._late is not None:
             self._late.cancel()
             self._late = None

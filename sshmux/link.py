@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +24,7 @@ from .errors import (
     Error,
     ProtocolMismatch,
     SessionRefused,
+    TerminalRefused,
     again,
 )
 from .execution import Execution, Request, Scope
@@ -178,6 +181,7 @@ class Link:
             try:
                 execution = await self._attempt(request, scope)
                 if not self._refused(execution):
+                    self._check_terminal(execution)
                     execution.begin()  # if it was over before it could tell
                     self._ended_at = self._loop.time()
                     return await self._judge(execution)
@@ -292,6 +296,8 @@ class Link:
         preamble = Preamble("none" if request.subsystem else self._knowledge.shell)
         if request.subsystem:
             options = replace(options, subsystem=True)
+        if request.terminal is not None:
+            options = replace(options, terminal=request.terminal.term)
         try:
             execution = Execution(request, preamble, self._engine, options)
         except OSError as error:
@@ -325,6 +331,14 @@ class Link:
         text = execution.early_stderr.decode("utf-8", "replace")
         return session_failure(text) == "refused"
 
+    def _check_terminal(self, execution: Execution) -> None:
+        if execution.terminal_refused:
+            raise TerminalRefused(
+                f"{self.config.address} gives no terminal (PermitTTY, or `restrict` or `no-pty` in "
+                "authorized_keys). Nothing was run: leave term_type= out for a command that needs "
+                "none"
+            )
+
     def _look(self) -> None:
         """Looks for commands that should have begun long ago. (A foreign master may ask somebody.)
 
@@ -346,6 +360,12 @@ class Link:
         self._break(why)
         await self.end([each for each in silent if not each.over], self._lost(why, None))
 
+    def window_changed(self) -> None:
+        """Lets the master look at the sizes of all its sessions' terminals (clientloop.c)."""
+        if self.master.alive and self.master.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.master.pid, signal.SIGWINCH)
+
     async def _judge(self, execution: Execution) -> int:
         """What the end of a session means, once it is over."""
         end = execution.end
@@ -366,7 +386,7 @@ class Link:
             )
         if end.kind == "failed":
             if execution.preamble.pid is not None:
-                await self._ender.start(execution.preamble.pid)
+                await self._ender.start(execution.preamble.pid, terminal=execution.pty is not None)
             raise self._lost(end.why, started)
         if end.kind == "exited":
             await self._check_exited(execution, end.status)

@@ -12,6 +12,7 @@ from typing import Any, Generic, Self
 from .errors import ConfigError, ConnectionLost, Error
 from .execution import Execution, Request, Scope
 from .link import SIGNALLED, Link
+from .openssh.pty import Pty, check_size
 from .openssh.remote import signal_group
 from .process import SOME_SIGNAL, CompletedProcess, shown, timed_out
 from .streams import AnyStr, StreamReader, StreamWriter
@@ -92,6 +93,7 @@ class RemoteProcess(Generic[AnyStr]):
         streams: tuple[
             StreamWriter[AnyStr] | None, StreamReader[AnyStr] | None, StreamReader[AnyStr] | None
         ],
+        pty: Pty | None = None,
     ) -> None:
         self.command = command
         self.env = env
@@ -99,6 +101,7 @@ class RemoteProcess(Generic[AnyStr]):
         self.stdout: StreamReader[AnyStr] | None = streams[1]
         self.stderr: StreamReader[AnyStr] | None = streams[2]
         self._life = life
+        self._pty = pty
         self._signals = TaskGroup()
 
     def __repr__(self) -> str:
@@ -224,6 +227,30 @@ class RemoteProcess(Generic[AnyStr]):
     def kill(self) -> None:
         """Sends SIGKILL."""
         self.send_signal("KILL")
+
+    # Terminal
+
+    def change_terminal_size(
+        self, width: int, height: int, pixwidth: int = 0, pixheight: int = 0
+    ) -> None:
+        """Gives its terminal another size; the program over there gets a SIGWINCH.
+
+        Nothing happens if the process has ended.
+
+        Parameters:
+            width, height: columns and rows.
+            pixwidth, pixheight: the same in pixels; 0 for not known.
+
+        Raises:
+            ConfigError: it has no terminal; or a size that none can have.
+        """
+        size = width, height, pixwidth, pixheight
+        check_size(size)
+        if self._pty is None:
+            raise ConfigError(f"{self!r} has no terminal: start it with term_type=")
+        if not self._life.task.done():
+            self._pty.resize(size)
+            self._life.link.window_changed()
 
     # Life
 

@@ -17,6 +17,7 @@ from .errors import ConfigError, Error
 from .execution import Execution, Request, Scope
 from .link import Link
 from .openssh.pipes import Reader, Writer
+from .openssh.pty import Pty, Terminal
 from .redirect import Target, descriptor_of
 from .remote_process import Life, RemoteProcess
 from .streams import AnyStr, StreamReader, StreamWriter
@@ -43,6 +44,7 @@ class Wanted:
     stderr: Sink
     encoding: str | None
     errors: str
+    terminal: Terminal | None = None
 
 
 class Starting(Generic[AnyStr]):
@@ -72,7 +74,7 @@ class Starting(Generic[AnyStr]):
 
     async def _start(self) -> RemoteProcess[AnyStr]:
         wanted = self._wanted
-        request = Request(await wanted.line(), live=True)
+        request = Request(await wanted.line(), live=True, terminal=wanted.terminal)
         plumbing = _Plumbing[AnyStr](wanted, request)
         with contextlib.ExitStack() as files:
             plumbing.lay(files)
@@ -84,7 +86,7 @@ class Starting(Generic[AnyStr]):
                 raise
         streams = plumbing.connect(execution)
         life.task.add_done_callback(lambda _: plumbing.end(life.error))
-        return RemoteProcess(wanted.command, wanted.env, life, streams)
+        return RemoteProcess(wanted.command, wanted.env, life, streams, execution.pty)
 
 
 class _Plumbing(Generic[AnyStr]):
@@ -98,7 +100,7 @@ class _Plumbing(Generic[AnyStr]):
         self._stderr: StreamReader[AnyStr] | None = None
         self._own: list[StreamReader[Any]] = []  # that end with the process
         self._writers: list[Writer] = []
-        self._feeding: Writer | None = None
+        self._feeding: Writer | Pty | None = None
         self._feeder: asyncio.Task[None] | None = None
         self._pumps = TaskGroup()
 
@@ -118,6 +120,11 @@ class _Plumbing(Generic[AnyStr]):
         if wanted.stdin == PIPE or isinstance(wanted.stdin, StreamReader):
             request.feed = True
         elif wanted.stdin != subprocess.DEVNULL:
+            if request.terminal is not None:
+                raise ConfigError(
+                    f"stdin={wanted.stdin!r}: what is typed on a terminal comes from PIPE, DEVNULL "
+                    "or another process's stdout"
+                )
             source = descriptor_of(wanted.stdin, "stdin", reading=True)
             request.stdin = files.enter_context(source)
         self._lay_stdout(files)
@@ -135,6 +142,8 @@ class _Plumbing(Generic[AnyStr]):
             request.stdout = self._stdout.feed_data
         elif isinstance(wanted.stdout, StreamWriter):
             request.stdout = self._pump_to(wanted.stdout)
+        elif request.terminal is not None:
+            request.stdout = self._lay_through(wanted.stdout, "stdout")
         else:
             request.stdout = files.enter_context(descriptor_of(wanted.stdout, "stdout"))
 
@@ -146,9 +155,13 @@ class _Plumbing(Generic[AnyStr]):
             return self._stderr.feed_data
         if isinstance(target, StreamWriter):
             return self._pump_to(target)
+        return self._lay_through(target, "stderr")
+
+    def _lay_through(self, target: Target, name: str) -> Callable[[bytes], object]:
+        """For what has the announcement in it: to its target through us."""
         if target == subprocess.DEVNULL:
             return _nothing
-        with descriptor_of(target, "stderr") as descriptor:
+        with descriptor_of(target, name) as descriptor:
             return self._write_to(descriptor)
 
     def _merged(self) -> Callable[[bytes], object]:
@@ -181,20 +194,17 @@ class _Plumbing(Generic[AnyStr]):
     ]:
         """Connects the streams with the session's pipes."""
         if self._request.feed:
-            self._feed(execution.take_stdin())
+            self._feed(execution.pty or _writer(execution.take_stdin()))
         for reader, own in zip(execution.readers, self._own_by_reader(execution), strict=True):
             if own is not None:
                 own.feed_from(reader)
                 reader.on_end(partial(self._output_ended, execution.readers, own))
         return self._stdin, self._stdout, self._stderr
 
-    def _feed(self, stdin: int) -> None:
-        if stdin < 0:  # it is over already
-            nobody, stdin = os.pipe()
-            os.close(nobody)
-        self._feeding = Writer(stdin)
+    def _feed(self, feeding: Writer | Pty) -> None:
+        self._feeding = feeding
         stream: StreamWriter[AnyStr] = StreamWriter(
-            self._feeding, self._wanted.encoding, self._wanted.errors
+            feeding, self._wanted.encoding, self._wanted.errors
         )
         if isinstance(self._wanted.stdin, StreamReader):
             self._feeder = self._pumps.start(_pump(self._wanted.stdin, stream))
@@ -237,6 +247,13 @@ async def _pump(source: StreamReader[Any], target: StreamWriter[Any]) -> None:
     finally:
         source.close()
         target.write_eof()
+
+
+def _writer(stdin: int) -> Writer:
+    if stdin < 0:  # it is over already
+        nobody, stdin = os.pipe()
+        os.close(nobody)
+    return Writer(stdin)
 
 
 def _nothing(_: bytes) -> None:

@@ -53,12 +53,14 @@ def session(
     forward_agent: bool = False,
     send_env: Iterable[str] = (),
     subsystem: bool = False,
+    terminal: bool = False,
 ) -> list[str]:
     """`ssh -S PATH`: one command over a living master. `x` stands for the host, never looked up.
 
-    With `subsystem` the command is the name of one of the server's.
+    With `subsystem` the command is the name of one of the server's. With `terminal` the session
+    has one, like stdin.
     """
-    argv = [*guard(config.ssh_program, path), "-o", "LogLevel=ERROR", "-T"]
+    argv = [*guard(config.ssh_program, path), "-o", "LogLevel=ERROR", "-tt" if terminal else "-T"]
     if forward_agent:
         argv.append("-A")
     names = " ".join(send_env)

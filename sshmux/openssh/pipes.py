@@ -270,6 +270,7 @@ class Writer:
         self._broken = False
         self._drained: list[asyncio.Future[None]] = []
         self._closed: list[asyncio.Future[None]] = []
+        self._moved: list[asyncio.Future[None]] = []  # when some of it was written
         os.set_blocking(fd, False)
         if data is not None:
             self.write(data)
@@ -303,6 +304,16 @@ class Writer:
         if self._fd >= 0:
             await self._until(self._closed)
 
+    async def flushed(self) -> None:
+        """Waits until what was written so far has gone, or nobody reads it any more."""
+        while self._waiting:
+            await self._until(self._moved)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, by us or because nobody reads it."""
+        return self._fd < 0
+
     async def _until(self, event: list[asyncio.Future[None]]) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
         event.append(waiter)
@@ -329,6 +340,7 @@ class Writer:
                 self.close()
         if self._size <= self.HIGH:
             _happened(self._drained)
+        _happened(self._moved)
 
     def _watch(self) -> None:
         if not self._watched:
@@ -350,6 +362,7 @@ class Writer:
             self._waiting.clear()
             self._size = 0
             _happened(self._drained)
+            _happened(self._moved)
             _happened(self._closed)
 
 

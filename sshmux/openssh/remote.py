@@ -30,6 +30,9 @@ _FAMILIES: dict[str, Shell] = {
     "tcsh": "csh",
     "fish": "fish",
 }
+# As a command, so that it is announced and can be ended; sshd has set $SHELL.
+LOGIN_SHELL = "exec $SHELL -l"
+
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Not '=' (an assignment; zsh reads =ls as /bin/ls) nor '%' (fish reads %self as its pid).
 _SAFE = re.compile(r"[A-Za-z0-9_@+:,./-]+\Z")
@@ -135,7 +138,7 @@ def _assignment(name: str, value: str, shell: Shell) -> str:
 
 
 class Preamble:
-    """Takes the announcement out of a session's stderr, as it arrives.
+    """Takes the announcement out of a session's stderr (or its terminal), as it arrives.
 
     `pid` is the login shell's process id once it was seen (so: the session was opened and the
     command started), `shell` its family where the announcement told it.
@@ -149,8 +152,14 @@ class Preamble:
         self._passed = 0
         self._open = shell != "none"
 
-    def wrap(self, line: str) -> str:
-        """The line for the login shell, with the announcement in front."""
+    def wrap(self, line: str, *, terminal: bool = False) -> str:
+        """The line for the login shell, with the announcement in front.
+
+        Parameters:
+            terminal: the line is for a terminal, and is not run without one.
+        """
+        if terminal:
+            line = f"test -t 0 || exec false; {line}"
         if self.shell == "none":
             return line
         if self.shell == "posix":
@@ -159,8 +168,12 @@ class Preamble:
             return f"echo {self._token} $fish_pid >&2; {line}"
         return f"sh -c 'echo {self._token} $PPID $SHELL >&2'; {line}"
 
+    def is_in(self, data: bytes) -> bool:
+        """Whether the announcement has come, or begun to come, with this."""
+        return self._token.encode() in data
+
     def feed(self, data: bytes) -> bytes:
-        """What of the session's stderr so far belongs to the caller."""
+        """What of the stream so far belongs to the caller."""
         if not self._open:
             return data
         data = self._held + data
@@ -222,21 +235,36 @@ def merged(line: str, shell: Shell) -> str:
     return f"exec 2>&1; {line}" if shell == "posix" else line
 
 
-def end_groups(pids: Iterable[int]) -> str:
+def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
     """A line that ends process groups: SIGTERM, up to 2 s, SIGKILL.
+
+    `terminals` are those of the pids that lead a session on a terminal. There an interactive shell
+    gives each job a group of its own, and takes no notice of SIGTERM: all groups on that terminal
+    are ended, and get the SIGHUP of a terminal that is closed first.
 
     A group of zombies only is gone: an init that reaps late (in a container) must not make us
     wait. Plain words and no '!', so that csh and fish pass the line on to sh unharmed.
     """
     numbers = " ".join(str(pid) for pid in pids)
+    leaders = " ".join(str(pid) for pid in terminals)
     return (
-        f"exec sh -c 'exec 2>/dev/null; for g in {numbers}; do "
-        "kill -TERM -$g; kill -CONT -$g; done; "
+        f'exec sh -c \'exec 2>/dev/null; groups="{numbers}"; '
+        + (_join_terminals(leaders) if leaders else "")
+        + "for g in $groups; do kill -TERM -$g; kill -CONT -$g; done; "
         "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do left=; "
-        f"for g in {numbers}; do if kill -0 -$g; then all=$(ps -A -o pgid= -o stat=); "
+        "for g in $groups; do if kill -0 -$g; then all=$(ps -A -o pgid= -o stat=); "
         '[ -z "$all" ] && left=1; echo "$all" | grep -q "^ *$g *[^Z ]" && left=1; fi; done; '
         '[ -z "$left" ] && exit 0; sleep $s || sleep 1; done; '
-        f"for g in {numbers}; do kill -KILL -$g; done; exit 0'"
+        "for g in $groups; do kill -KILL -$g; done; exit 0'"
+    )
+
+
+def _join_terminals(leaders: str) -> str:
+    """Adds the groups on the terminals of these session leaders, and tells them of a hang-up."""
+    return (
+        f"for p in {leaders}; do t=$(ps -o tty= -p $p); case $t in [a-z]*) "
+        "for g in $(ps -t $t -o pgid= | sort -u); do "
+        'groups="$groups $g"; kill -HUP -$g; done ;; esac; done; '
     )
 
 

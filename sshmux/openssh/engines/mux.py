@@ -143,6 +143,8 @@ class MuxEngine:
             command,
             agent=options.forward_agent,
             subsystem=options.subsystem,
+            tty=options.terminal is not None,
+            term=options.terminal or "",
             env=_environment(options.send_env) if options.send_env else (),
         )
         if len(command) > _MAX_COMMAND // 4 and len(os.fsencode(command)) >= _MAX_COMMAND:

@@ -38,11 +38,14 @@ class SessionOptions:
         subsystem: the command is the name of a subsystem of the server (RFC 4254, section 6.5).
         forward_agent: the agent, as far as the master forwards it.
         send_env: patterns of environment variables that go along, as far as the master sends them.
+        terminal: it gets a terminal, with this TERM, and the modes and size of its stdin, which is
+            one as well.
     """
 
     forward_agent: bool = False
     send_env: tuple[str, ...] = ()
     subsystem: bool = False
+    terminal: str | None = None
 
 
 NO_OPTIONS = SessionOptions()

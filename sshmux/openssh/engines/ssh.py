@@ -5,6 +5,7 @@ The client gets our descriptors, hands them to the master, and waits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -68,8 +69,10 @@ class SshEngine:
             forward_agent=options.forward_agent,
             send_env=options.send_env,
             subsystem=options.subsystem,
+            terminal=options.terminal is not None,
         )
-        return SshSession(spawn(line, stdin=stdin, stdout=stdout, stderr=stderr))
+        env = None if options.terminal is None else {**os.environ, "TERM": options.terminal}
+        return SshSession(spawn(line, stdin=stdin, stdout=stdout, stderr=stderr, env=env))
 
     @property
     def usable(self) -> bool:
