@@ -34,8 +34,10 @@ class Ender:
         """Ends the group of `pid`. True once it is known to be gone, or its session is over."""
         gone = self.start(pid, terminal=execution.pty is not None)
         over = asyncio.ensure_future(execution.wait())
+        # A session on a terminal is over when its shell has ended; there may be jobs yet.
+        enough = (gone,) if execution.pty is not None else (gone, over)
         try:
-            await asyncio.wait((gone, over), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(enough, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             if gone.done() and not gone.result():
                 # A full server has no place to end it from; it may be ending by itself, though.
                 await asyncio.wait((over,), timeout=_BY_ITSELF)

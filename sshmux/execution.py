@@ -275,7 +275,8 @@ class Execution:
 
     def _on_stderr(self, data: bytes) -> None:
         if self.pty is not None:
-            self.early_stderr = (self.early_stderr + data)[:_KEPT]  # the client's, or the server's
+            # The client's words; or, without a terminal, the announcement behind any noise.
+            self.early_stderr = (self.early_stderr + data)[-_KEPT:]
             return
         had_pid = self.preamble.pid is not None
         data = self.preamble.feed(data)

@@ -182,7 +182,7 @@ class RemoteProcess(Generic[AnyStr]):
 
     def close(self) -> None:
         """Ends it over there, with all its group, unless it has ended. See `wait_closed`."""
-        if self.stdin is not None:
+        if self.stdin is not None and self._pty is None:  # on a terminal that would be Ctrl-D
             self.stdin.close()
         self._life.task.cancel()
 
@@ -201,6 +201,8 @@ class RemoteProcess(Generic[AnyStr]):
     def send_signal(self, number: str | int) -> None:
         """Sends a signal to its process group over there, by name ("INT") or number.
 
+        With a terminal, to all process groups on it; for those in the foreground there is Ctrl-C.
+
         It is sent by another session, one after the other; that it was sent is not waited for.
         Nothing happens if the process has ended.
 
@@ -216,7 +218,9 @@ class RemoteProcess(Generic[AnyStr]):
 
     async def _send(self, pid: int, name: str) -> None:
         try:
-            await self._life.link.control(signal_group(pid, name), _SIGNAL_DEADLINE)
+            await self._life.link.control(
+                signal_group(pid, name, terminal=self._pty is not None), _SIGNAL_DEADLINE
+            )
         except (Error, TimeoutError, OSError) as error:
             log.warning("%r: SIG%s could not be sent: %s", self, name, error)
 

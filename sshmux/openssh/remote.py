@@ -33,6 +33,9 @@ _FAMILIES: dict[str, Shell] = {
 # As a command, so that it is announced and can be ended; sshd has set $SHELL.
 LOGIN_SHELL = "exec $SHELL -l"
 
+# The process groups on the terminal of $p, which may be gone. (Without one, tty is "?".)
+_ON_TERMINAL = "$(t=$(ps -o tty= -p $p); case $t in ([a-z]*) ps -t $t -o pgid= | sort -u ;; esac)"
+
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Not '=' (an assignment; zsh reads =ls as /bin/ls) nor '%' (fish reads %self as its pid).
 _SAFE = re.compile(r"[A-Za-z0-9_@+:,./-]+\Z")
@@ -225,8 +228,13 @@ class Preamble:
         return len(data)
 
 
-def signal_group(pid: int, name: str) -> str:
-    """A line that sends a signal, by its name without `SIG`, to a process group."""
+def signal_group(pid: int, name: str, *, terminal: bool = False) -> str:
+    """A line that sends a signal, by its name without `SIG`, to a process group.
+
+    With `terminal`, to all groups on the terminal whose session `pid` leads.
+    """
+    if terminal:
+        return f"exec sh -c 'p={pid}; for g in {_ON_TERMINAL}; do kill -{name} -$g; done'"
     return f"exec sh -c 'kill -{name} -{pid}'"
 
 
@@ -262,9 +270,8 @@ def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
 def _join_terminals(leaders: str) -> str:
     """Adds the groups on the terminals of these session leaders, and tells them of a hang-up."""
     return (
-        f"for p in {leaders}; do t=$(ps -o tty= -p $p); case $t in [a-z]*) "
-        "for g in $(ps -t $t -o pgid= | sort -u); do "
-        'groups="$groups $g"; kill -HUP -$g; done ;; esac; done; '
+        f"for p in {leaders}; do for g in {_ON_TERMINAL}; do "
+        'groups="$groups $g"; kill -HUP -$g; done; done; '
     )
 
 
