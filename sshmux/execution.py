@@ -35,6 +35,7 @@ class Request:
         stdout: called with each piece of output as it arrives; or what collects it; or a
             descriptor that it goes to, which stays the caller's.
         stderr: called with each piece of it.
+        vital: ends or checks other commands, so the last descriptors are there for it.
         live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
         feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give.
         terminal: it gets one, which is its stdin, stdout and stderr: all output goes to `stdout`,
@@ -51,6 +52,7 @@ class Request:
     stdin: int | None = None
     stdout: Sink | BytesIO | int = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
+    vital: bool = False
     live: bool = False
     feed: bool = False
     terminal: Terminal | None = None
@@ -146,7 +148,8 @@ class Execution:
                 theirs.append(stdin)
                 if request.greeting:
                     os.write(writing, request.greeting)  # an empty pipe: there is room
-            check_descriptor(max(stderr, writing, *theirs))
+            if not request.vital:
+                check_descriptor(max(stderr, writing, *theirs))
             line = self.preamble.wrap(request.line, terminal=self.pty is not None)
             session = engine.open_session(
                 line, stdin=stdin, stdout=stdout, stderr=stderr, options=options

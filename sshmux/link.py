@@ -214,7 +214,7 @@ class Link:
         async with asyncio.timeout(timeout), self.gate.control:
             if not self.master.alive:
                 raise ConnectionLost(f"the connection to {self.config.address} is gone")
-            execution = Execution(Request(line), Preamble("none"), self._engine)
+            execution = Execution(Request(line, vital=True), Preamble("none"), self._engine)
             try:
                 await execution.wait()
             except BaseException:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hashlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -207,6 +208,35 @@ async def test_a_full_server_delays_it_and_loses_no_input() -> None:
             said = await asyncio.gather(*(shout(number) for number in range(12)))
             assert said == [f"{number}\n" for number in range(12)]
         assert server.logins == 1
+
+
+async def test_with_all_descriptors_in_use_processes_can_still_be_ended() -> None:
+    seconds = nap()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with PrivateServer(login_shell="/bin/sh", max_sessions=100) as server:
+        async with managed(server, register={"max_sessions": 100}) as manager:
+            async with manager.get_connection(1) as connection:
+                processes = [await connection.create_process(f"sleep {seconds}") for _ in range(6)]
+                await until(lambda: len(sleepers(seconds)) == 6)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (96, hard))
+                held = [os.dup(0)]
+                try:
+                    while held[-1] < 96 - 96 // 8:
+                        held.append(os.dup(0))
+                    with pytest.raises(sshmux.DescriptorLimit):
+                        await connection.create_process(f"sleep {seconds}")
+                    processes[0].kill()
+                    assert (await processes[0].wait(timeout=20)).exit_status != 0
+                    for process in processes:
+                        process.close()
+                    for process in processes:
+                        await process.wait_closed()
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                    for descriptor in held:
+                        os.close(descriptor)
+                assert sleepers(seconds) == []
+                assert (await connection.run("echo on")).stdout == "on\n"
 
 
 # Much of everything
