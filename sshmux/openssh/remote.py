@@ -33,9 +33,6 @@ _FAMILIES: dict[str, Shell] = {
 # As a command, so that it is announced and can be ended; sshd has set $SHELL.
 LOGIN_SHELL = "exec $SHELL -l"
 
-# The process groups on the terminal of $p, which may be gone. (Without one, tty is "?".)
-_ON_TERMINAL = "$(t=$(ps -o tty= -p $p); case $t in ([a-z]*) ps -t $t -o pgid= | sort -u ;; esac)"
-
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Not '=' (an assignment; zsh reads =ls as /bin/ls) nor '%' (fish reads %self as its pid).
 _SAFE = re.compile(r"[A-Za-z0-9_@+:,./-]+\Z")
@@ -234,7 +231,7 @@ def signal_group(pid: int, name: str, *, terminal: bool = False) -> str:
     With `terminal`, to all groups on the terminal whose session `pid` leads.
     """
     if terminal:
-        return f"exec sh -c 'p={pid}; for g in {_ON_TERMINAL}; do kill -{name} -$g; done'"
+        return f"exec sh -c 'for g in {_on_terminals([pid])}; do kill -{name} -$g; done'"
     return f"exec sh -c 'kill -{name} -{pid}'"
 
 
@@ -254,24 +251,35 @@ def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
     wait. Plain words and no '!', so that csh and fish pass the line on to sh unharmed.
     """
     numbers = " ".join(str(pid) for pid in pids)
-    leaders = " ".join(str(pid) for pid in terminals)
+    leaders = list(terminals)
     return (
-        f'exec sh -c \'exec 2>/dev/null; groups="{numbers}"; '
+        f'exec sh -c \'exec 2>/dev/null; set -f; groups="{numbers}"; '
         + (_join_terminals(leaders) if leaders else "")
         + "for g in $groups; do kill -TERM -$g; kill -CONT -$g; done; "
-        "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do left=; "
-        "for g in $groups; do if kill -0 -$g; then all=$(ps -A -o pgid= -o stat=); "
-        '[ -z "$all" ] && left=1; echo "$all" | grep -q "^ *$g *[^Z ]" && left=1; fi; done; '
+        "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do "
+        # One ps for all groups: fifty of them must not take longer than they are waited for.
+        'left=; all=$(ps -A -o pgid= -o stat= | grep -v Z); all=" $(echo $all) "; '
+        "for g in $groups; do if kill -0 -$g; then "
+        'case $all in (*" $g "*|"  ") left=1 ;; esac; fi; done; '
         '[ -z "$left" ] && exit 0; sleep $s || sleep 1; done; '
         "for g in $groups; do kill -KILL -$g; done; exit 0'"
     )
 
 
-def _join_terminals(leaders: str) -> str:
+def _join_terminals(leaders: Iterable[int]) -> str:
     """Adds the groups on the terminals of these session leaders, and tells them of a hang-up."""
+    return f'for g in {_on_terminals(leaders)}; do groups="$groups $g"; kill -HUP -$g; done; '
+
+
+def _on_terminals(leaders: Iterable[int]) -> str:
+    """What the shell makes the process groups of, on the terminals of these session leaders.
+
+    (The name of no terminal is `?`, `??` or `-`.)
+    """
+    pids = ",".join(str(pid) for pid in leaders)
     return (
-        f"for p in {leaders}; do for g in {_ON_TERMINAL}; do "
-        'groups="$groups $g"; kill -HUP -$g; done; done; '
+        f'$(l=; for t in $(ps -o tty= -p {pids} | grep "[a-z]" | sort -u); do l=$l,$t; done; '
+        '[ "$l" ] && ps -t ${l#,} -o pgid= | sort -u)'
     )
 
 

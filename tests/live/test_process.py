@@ -144,6 +144,25 @@ async def test_cancelled_while_it_begins() -> None:
                 assert sleepers(seconds) == []
 
 
+@pytest.mark.parametrize("term_type", [None, "vt100"])
+async def test_fifty_that_will_not_end_are_ended_at_once(term_type: str | None) -> None:
+    seconds = nap()
+    command = f"trap '' TERM HUP; sleep {seconds}; sleep {seconds}"
+    async with PrivateServer(login_shell="/bin/sh", max_sessions=60) as server:
+        async with managed(server, register={"max_sessions": 60}) as manager:
+            async with manager.get_connection(1) as connection:
+                starts = [
+                    connection.create_process(command, term_type=term_type) for _ in range(50)
+                ]
+                processes = await asyncio.gather(*(start.__aenter__() for start in starts))
+                await until(lambda: len(sleepers(seconds)) == 50)
+                for process in processes:
+                    process.close()
+                await asyncio.gather(*(process.wait_closed() for process in processes))
+                assert sleepers(seconds) == []
+                assert (await connection.run("echo on")).stdout == "on\n"
+
+
 async def test_signals_reach_the_whole_group() -> None:
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
         async with manager.get_connection(1) as connection:
