@@ -57,6 +57,7 @@ class StreamReader(Generic[AnyStr]):
         self._waiter: asyncio.Future[None] | None = None
         self._for_line = False
         self._tap: Tap | None = None
+        self._left = False  # whoever read it, perhaps before it was known what to stop
         self._paused = False
 
     # From below
@@ -64,6 +65,8 @@ class StreamReader(Generic[AnyStr]):
     def feed_from(self, tap: Tap) -> None:
         """Says what to stop when nobody reads."""
         self._tap = tap
+        if self._left:
+            tap.close()
 
     def feed_data(self, data: bytes) -> None:
         """More has come. What cannot be decoded ends the stream, with the error."""
@@ -88,6 +91,7 @@ class StreamReader(Generic[AnyStr]):
 
     def close(self) -> None:
         """Reads no more: the process's next write finds nobody."""
+        self._left = True
         if self._tap is not None:
             self._tap.close()
 

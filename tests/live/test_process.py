@@ -401,6 +401,17 @@ async def test_a_process_whose_reader_has_left_ends() -> None:
             assert (await source.wait()).exit_status != 0
 
 
+async def test_a_process_whose_reader_had_left_before_ends() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with manager.get_connection(1) as connection:
+            target = await connection.create_process("cat; exit 9")
+            target.stdin.close()
+            for _ in range(20):
+                source = await connection.create_process("yes", stdout=target.stdin)
+                assert (await source.wait(timeout=20)).exit_status != 0
+            assert (await target.wait()).exit_status == 9
+
+
 # Other shells
 
 

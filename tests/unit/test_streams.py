@@ -256,3 +256,10 @@ async def test_a_writer_takes_what_it_was_made_for(
     for write in late:
         with pytest.raises(BrokenPipeError):
             write()
+
+
+def test_whoever_leaves_before_it_is_known_what_to_stop_stops_it_then() -> None:
+    stream, tap = StreamReader(b"", None, "strict"), Tap()
+    stream.close()
+    stream.feed_from(tap)
+    assert tap.said == ["close"]
