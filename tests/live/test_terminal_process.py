@@ -227,7 +227,7 @@ async def test_bytes_of_all_kinds_both_ways_and_many() -> None:
                 pasting = asyncio.ensure_future(paste())
                 assert await process.stdout.read() == data
                 await pasting
-                assert process.exit_status == 0
+                assert (await process.wait()).exit_status == 0
 
 
 async def test_a_paste_that_nobody_reads_stops_nobody_else() -> None:
