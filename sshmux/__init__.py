@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .config import PoolConfig as PoolConfig
     from .connection import Connection as Connection
     from .errors import AcquireTimeout as AcquireTimeout
+    from .errors import ChannelListenError as ChannelListenError
     from .errors import ChannelOpenError as ChannelOpenError
     from .errors import ConfigError as ConfigError
     from .errors import ConnectionLost as ConnectionLost
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .errors import SFTPPermissionDenied as SFTPPermissionDenied
     from .errors import TerminalRefused as TerminalRefused
     from .errors import TimeoutError as TimeoutError
+    from .forwards.listener import Listener as Listener
     from .manager import ConnectionManager as ConnectionManager
     from .openssh.prompts import Prompt as Prompt
     from .pool.events import Event as Event
@@ -93,6 +95,7 @@ _HOMES = {
     "Connection": "connection",
     "CompletedProcess": "process",
     "RemoteProcess": "remote_process",
+    "Listener": "forwards.listener",
     "StreamReader": "streams",
     "StreamWriter": "streams",
     "PooledConnection": "pool.slots",
@@ -123,6 +126,7 @@ _HOMES = {
     "HostKeyChanged": "errors",
     "ConnectionLost": "errors",
     "ChannelOpenError": "errors",
+    "ChannelListenError": "errors",
     "SessionRefused": "errors",
     "TerminalRefused": "errors",
     "ProtocolMismatch": "errors",

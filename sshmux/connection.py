@@ -13,6 +13,7 @@ from typing import Any, Self
 from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
 from .execution import Request, Scope
+from .forwards.face import Forwarding
 from .link import SIGNALLED, Link
 from .openssh.master import Master
 from .openssh.pty import Terminal, wanted_terminal
@@ -27,7 +28,7 @@ Command = str | Sequence[str]
 TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
 
 
-class Connection:
+class Connection(Forwarding):
     """An open connection to a cluster: run commands on it, as many at once as the server takes.
 
     From `get_connection()` it is lent: at the end of the block it goes dead, and says so when it
@@ -362,6 +363,8 @@ class Connection:
             )
             # Cancelled or not: a command that nobody waits for must not live on.
             await finish(lambda: self._link.end(list(self._scope.running), error))
+        if self._link.belongings:
+            await finish(lambda: self._link.end_belongings(self._scope))
 
 
 def _text(command: Command) -> str:

@@ -30,6 +30,7 @@ Error
     │   ├── TerminalRefused                     the server gives this account no terminal
     │   ├── ProtocolMismatch                    engine="mux", and a master that it cannot use
     │   └── ConnectionReleased                  used after its block, or after close()
+    ├── ChannelListenError (OSError)            nothing can listen there
     ├── ProcessError                            check=True, and the command failed
     └── SFTPError                               the SFTP server refused; has its `code`
         ├── SFTPEOFError                        the end of a file or directory
@@ -55,6 +56,7 @@ from typing import TypeVar
 
 __all__ = [
     "AcquireTimeout",
+    "ChannelListenError",
     "ChannelOpenError",
     "ConfigError",
     "ConnectTimeout",
@@ -238,6 +240,10 @@ class ProtocolMismatch(ChannelOpenError):
 
 class ConnectionReleased(ChannelOpenError):
     """The connection was given back to the pool, or closed: borrow another one."""
+
+
+class ChannelListenError(Error, OSError):
+    """A forward cannot listen there: the port is busy, or forbidden. `errno` where it is known."""
 
 
 class ProcessError(Error):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
+from typing import Protocol
 
 from .openssh.descriptors import check_descriptor
 from .openssh.diagnostics import may_be_clients_own
@@ -82,6 +83,15 @@ class Scope:
     def close(self, error: Callable[[], Exception]) -> None:
         """From now on `check` raises; the first reason stays."""
         self._closed = self._closed or error
+
+
+class Belonging(Protocol):
+    """What lives by a connection besides sessions: a forward."""
+
+    scope: Scope
+
+    async def end(self) -> None:
+        """Ends it. Never raises."""
 
 
 class Execution:

@@ -27,7 +27,7 @@ from .errors import (
     TerminalRefused,
     again,
 )
-from .execution import Execution, Request, Scope
+from .execution import Belonging, Execution, Request, Scope
 from .openssh import remote
 from .openssh.descriptors import check_errno
 from .openssh.diagnostics import expired, session_failure
@@ -117,6 +117,7 @@ class Link:
         self.gate = SessionGate(knowledge.max_sessions)
         self.broken: str | None = None
         self.executions: set[Execution] = set()
+        self.belongings: set[Belonging] = set()
         self._knowledge = knowledge
         self._ender = Ender(self.control)
         self.loop = self._loop = asyncio.get_running_loop()
@@ -239,6 +240,19 @@ class Link:
             execution.aborted = error
         await asyncio.gather(*(self._end(execution) for execution in executions))
 
+    def check_usable(self) -> None:
+        """Raises `ConnectionLost` if nothing more can be had from it."""
+        self.gate.check()
+        if not self.usable:
+            raise ConnectionLost(
+                f"Connection to {self.config.address} lost: {self.broken or self._gone()}."
+            )
+
+    async def end_belongings(self, scope: Scope | None = None) -> None:
+        """Ends what lives by it besides sessions; only one borrower's, with `scope`."""
+        found = [each for each in self.belongings if scope is None or each.scope is scope]
+        await asyncio.gather(*(each.end() for each in found))
+
     async def close(
         self, *, drain: float = 0, error: Exception | None = None, leave: bool = False
     ) -> None:
@@ -271,6 +285,7 @@ class Link:
                     wait.cancel()
             if self.executions:
                 await self.end(list(self.executions), error)
+            await self.end_belongings()
             await self._ender.idle()
         finally:
             if leave and self.broken is None and self.master.usable:

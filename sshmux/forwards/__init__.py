@@ -1,0 +1,1 @@
+"""Forwards: ports and sockets that lead through a connection."""

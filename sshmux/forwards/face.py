@@ -1,0 +1,119 @@
+"""The forwards of a connection: what `Connection` inherits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from ..entering import Entering
+from ..execution import Scope
+from ..link import Link
+from .listener import Listener, listen
+from .places import DYNAMIC, LOCAL, REMOTE, Forward, Place, listening, path, target
+from .streams import connect
+
+_LIMIT = 64 * 1024  # bytes read ahead, as asyncio's own
+AnyPath = str | os.PathLike[str]
+
+
+class Forwarding:
+    """Ports and Unix sockets that lead through the connection.
+
+    Each `forward_…` is to be awaited for a `Listener`, or entered as an `async with` block that
+    ends it. Hosts to listen on: "" for all addresses, None for localhost. They raise
+    `ChannelListenError` when the port is busy or forbidden, `ConfigError` for what is no port or
+    path, `ConnectionLost`, `ConnectionReleased` and `TimeoutError` as `run` does.
+    """
+
+    _link: Link
+    _scope: Scope
+
+    def forward_local_port(
+        self, listen_host: str | None, listen_port: int, dest_host: str, dest_port: int
+    ) -> Entering[Listener]:
+        """Listens here; leads to a host and port as the server sees them (`ssh -L`).
+
+        Parameters:
+            listen_port: 0 for a free one: see `Listener.get_port`.
+        """
+        here = listening(listen_host, listen_port)
+        return self._forward(LOCAL, here, target(dest_host, dest_port))
+
+    def forward_local_path(self, listen_path: AnyPath, dest_path: AnyPath) -> Entering[Listener]:
+        """Listens on a Unix socket here; leads to one over there."""
+        here = path("listen_path", listen_path)
+        return self._forward(LOCAL, here, path("dest_path", dest_path))
+
+    def forward_local_port_to_path(
+        self, listen_host: str | None, listen_port: int, dest_path: AnyPath
+    ) -> Entering[Listener]:
+        """Listens on a port here; leads to a Unix socket over there."""
+        here = listening(listen_host, listen_port)
+        return self._forward(LOCAL, here, path("dest_path", dest_path))
+
+    def forward_local_path_to_port(
+        self, listen_path: AnyPath, dest_host: str, dest_port: int
+    ) -> Entering[Listener]:
+        """Listens on a Unix socket here; leads to a host and port as the server sees them."""
+        here = path("listen_path", listen_path)
+        return self._forward(LOCAL, here, target(dest_host, dest_port))
+
+    def forward_remote_port(
+        self, listen_host: str | None, listen_port: int, dest_host: str, dest_port: int
+    ) -> Entering[Listener]:
+        """Listens over there; leads to a host and port as this machine sees them (`ssh -R`).
+
+        Parameters:
+            listen_host: others than localhost are for the server to grant (GatewayPorts).
+            listen_port: 0 for one that the server chooses: see `Listener.get_port`.
+        """
+        there = listening(listen_host, listen_port)
+        return self._forward(REMOTE, there, target(dest_host, dest_port))
+
+    def forward_remote_path(self, listen_path: AnyPath, dest_path: AnyPath) -> Entering[Listener]:
+        """Listens on a Unix socket over there; leads to one here."""
+        there = path("listen_path", listen_path)
+        return self._forward(REMOTE, there, path("dest_path", dest_path))
+
+    def forward_remote_port_to_path(
+        self, listen_host: str | None, listen_port: int, dest_path: AnyPath
+    ) -> Entering[Listener]:
+        """Listens on a port over there; leads to a Unix socket here."""
+        there = listening(listen_host, listen_port)
+        return self._forward(REMOTE, there, path("dest_path", dest_path))
+
+    def forward_remote_path_to_port(
+        self, listen_path: AnyPath, dest_host: str, dest_port: int
+    ) -> Entering[Listener]:
+        """Listens on a Unix socket over there; leads to a host and port as seen from here."""
+        there = path("listen_path", listen_path)
+        return self._forward(REMOTE, there, target(dest_host, dest_port))
+
+    def forward_socks(self, listen_host: str | None, listen_port: int) -> Entering[Listener]:
+        """A SOCKS 4 and 5 proxy here, which leads to wherever it is asked for (`ssh -D`)."""
+        return self._forward(DYNAMIC, listening(listen_host, listen_port), ("", 0))
+
+    def _forward(self, kind: int, listens: Place, leads: Place) -> Entering[Listener]:
+        forward = Forward(kind, *listens, *leads)
+        return Entering(lambda: listen(self._link, self._scope, forward))
+
+    async def open_connection(
+        self, host: str, port: int, *, limit: int = _LIMIT
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connects to a host and port as the server sees them; asyncio's streams (`ssh -W`).
+
+        Parameters:
+            limit: bytes read ahead, as of `asyncio.open_connection`.
+
+        Raises `ChannelOpenError` when the server cannot or may not connect there, and otherwise
+        what `forward_local_port` raises.
+        """
+        self._scope.check()
+        return await connect(self._link, self._scope, target(host, port), limit)
+
+    async def open_unix_connection(
+        self, dest_path: AnyPath, *, limit: int = _LIMIT
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The same, to a Unix socket over there."""
+        self._scope.check()
+        return await connect(self._link, self._scope, path("path", dest_path), limit)
