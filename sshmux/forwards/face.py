@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 
 from ..entering import Entering
 from ..execution import Scope
 from ..link import Link
+from ..openssh.version import ssh_version
 from .listener import Listener, listen
 from .places import DYNAMIC, LOCAL, REMOTE, Forward, Place, listening, path, target
 from .streams import connect
 
+_UNIX_SINCE = (9, 4)  # mux.c: before, a stdio forward led to ports only
 _LIMIT = 64 * 1024  # bytes read ahead, as asyncio's own
 AnyPath = str | os.PathLike[str]
 
@@ -114,6 +117,17 @@ class Forwarding:
     async def open_unix_connection(
         self, dest_path: AnyPath, *, limit: int = _LIMIT
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The same, to a Unix socket over there."""
+        """The same, to a Unix socket over there.
+
+        Before OpenSSH 9.4 it goes through a Unix socket here, and a server that refuses shows as
+        the end of the stream.
+        """
         self._scope.check()
-        return await connect(self._link, self._scope, path("path", dest_path), limit)
+        there = path("path", dest_path)
+        if await ssh_version(self._link.config.ssh_program) >= _UNIX_SINCE:
+            return await connect(self._link, self._scope, there, limit)
+        # In a directory that only we can enter, by a name that is swept up after a crash.
+        socket = self._link.master.entry.socket
+        here = path("path", socket.with_name(f".{secrets.token_hex(6)}"))
+        async with self._forward(LOCAL, here, there):
+            return await asyncio.open_unix_connection(here[0], limit=limit)

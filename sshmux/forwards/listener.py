@@ -32,10 +32,11 @@ class Listener:
     time goes on to its end.
     """
 
-    def __init__(self, link: Link, scope: Scope, forward: Forward) -> None:
+    def __init__(self, link: Link, scope: Scope, asked: Forward, port: int) -> None:
         self.scope = scope
+        self.asked = asked
         self._link = link
-        self._forward = forward
+        self._forward = forward = _with_port(asked, port)
         self._closing: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._inode: tuple[int, int] | None = None  # of a Unix socket here
@@ -74,11 +75,17 @@ class Listener:
 
     async def _close(self) -> None:
         try:
-            if self._link.master.alive:
-                await _end_forward(self._link, self._forward)
+            if self._link.master.alive and not self._shared():
+                await _end_forward(self._link, self.asked)
         finally:
-            self._unlink()
+            if not self._shared():
+                self._unlink()
             self._closed.set()
+
+    def _shared(self) -> bool:
+        """Whether somebody else asked for the very same: a master has it once (mux.c)."""
+        others = self._link.belongings
+        return any(isinstance(each, Listener) and each.asked == self.asked for each in others)
 
     def _unlink(self) -> None:
         """The master leaves its Unix socket where it is."""
@@ -118,7 +125,7 @@ async def listen(link: Link, scope: Scope, forward: Forward) -> Listener:
             if chosen is not forward and not last:
                 continue  # somebody else took the port
             raise _why(chosen, error) from None
-        listener = Listener(link, scope, _with_port(chosen, port))
+        listener = Listener(link, scope, chosen, port)
         link.belongings.add(listener)
         if scope.closed or link.closed:
             await listener.end()
@@ -143,7 +150,7 @@ async def _open(link: Link, forward: Forward) -> int:
 async def _undo(link: Link, forward: Forward, opening: asyncio.Future[int]) -> None:
     await asyncio.wait((opening,))
     if not opening.cancelled() and opening.exception() is None:
-        await _end_forward(link, _with_port(forward, opening.result()))
+        await _end_forward(link, forward)
         if forward.kind != REMOTE and forward.listen_port == UNIX:
             with contextlib.suppress(OSError):
                 os.unlink(forward.listen_host)

@@ -44,11 +44,11 @@ class _Way(asyncio.WriteTransport):
     def write_eof(self) -> None:
         """Ends this direction: a pipe's end is its closing."""
         assert self.writing is not None  # noqa: S101 - as above
-        self.writing.write_eof()
+        self.writing.close()
 
     def is_closing(self) -> bool:
         """Whether it was closed."""
-        return self.writing is None or self.writing.is_closing()
+        return self._leaving is not None or self._conversation.closed
 
     def get_write_buffer_size(self) -> int:
         """Bytes that were not sent yet."""
@@ -77,9 +77,7 @@ class _Way(asyncio.WriteTransport):
         self._link.belongings.discard(self)
 
     def abort(self) -> None:
-        """Ends both at once."""
-        if self.writing is not None:
-            self.writing.abort()
+        """Ends both at once: the master lets go of the pipes, and what waits has nowhere to go."""
         self.close()
         self.ended()
 
