@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .errors import HostUnreachable as HostUnreachable
     from .errors import KeyExchangeFailed as KeyExchangeFailed
     from .errors import ManagerClosed as ManagerClosed
+    from .errors import NoSpaceLeft as NoSpaceLeft
     from .errors import NotLoggedIn as NotLoggedIn
     from .errors import PermissionDenied as PermissionDenied
     from .errors import ProcessError as ProcessError
@@ -50,8 +51,14 @@ if TYPE_CHECKING:
     from .errors import SFTPNoSuchFile as SFTPNoSuchFile
     from .errors import SFTPOpUnsupported as SFTPOpUnsupported
     from .errors import SFTPPermissionDenied as SFTPPermissionDenied
+    from .errors import SourceChanged as SourceChanged
+    from .errors import SourceNotFound as SourceNotFound
     from .errors import TerminalRefused as TerminalRefused
     from .errors import TimeoutError as TimeoutError
+    from .errors import TransferDenied as TransferDenied
+    from .errors import TransferError as TransferError
+    from .errors import TransferInterrupted as TransferInterrupted
+    from .errors import VerifyError as VerifyError
     from .forwards.listener import Listener as Listener
     from .manager import ConnectionManager as ConnectionManager
     from .openssh.prompts import Prompt as Prompt
@@ -85,6 +92,7 @@ if TYPE_CHECKING:
     from .streams import StreamReader as StreamReader
     from .streams import StreamWriter as StreamWriter
     from .terminal import TerminalPrompter as TerminalPrompter
+    from .transfer.moving import TransferResult as TransferResult
 
 __version__ = "0.1.0"
 
@@ -132,6 +140,14 @@ _HOMES = {
     "ProtocolMismatch": "errors",
     "ConnectionReleased": "errors",
     "ProcessError": "errors",
+    "TransferError": "errors",
+    "SourceNotFound": "errors",
+    "TransferDenied": "errors",
+    "NoSpaceLeft": "errors",
+    "SourceChanged": "errors",
+    "VerifyError": "errors",
+    "TransferInterrupted": "errors",
+    "TransferResult": "transfer.moving",
     "SFTPError": "errors",
     "SFTPEOFError": "errors",
     "SFTPNoSuchFile": "errors",

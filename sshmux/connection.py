@@ -23,12 +23,13 @@ from .redirect import Target, descriptor_of
 from .sftp.starting import StartingSFTP
 from .starting import PIPE, STDOUT, Sink, Source, Starting, Wanted
 from .tasks import finish
+from .transfer.face import Transferring
 
 Command = str | Sequence[str]
 TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
 
 
-class Connection(Forwarding):
+class Connection(Forwarding, Transferring):
     """An open connection to a cluster: run commands on it, as many at once as the server takes.
 
     From `get_connection()` it is lent: at the end of the block it goes dead, and says so when it

@@ -32,6 +32,13 @@ Error
     │   └── ConnectionReleased                  used after its block, or after close()
     ├── ChannelListenError (OSError)            nothing can listen there
     ├── ProcessError                            check=True, and the command failed
+    ├── TransferError                           put(), get() or copy() failed; says what was moved
+    │   ├── SourceNotFound (FileNotFoundError)  nothing there to be moved, or nowhere to move it
+    │   ├── TransferDenied (PermissionError)
+    │   ├── NoSpaceLeft (OSError)               a full disk, a quota, a limit of size
+    │   ├── SourceChanged                       it changed while it was moved
+    │   ├── VerifyError                         what arrived is not what was sent
+    │   └── TransferInterrupted                 (also a ConnectionLost) the connection went down
     └── SFTPError                               the SFTP server refused; has its `code`
         ├── SFTPEOFError                        the end of a file or directory
         ├── SFTPNoSuchFile (FileNotFoundError)
@@ -74,6 +81,7 @@ __all__ = [
     "HostUnreachable",
     "KeyExchangeFailed",
     "ManagerClosed",
+    "NoSpaceLeft",
     "NotLoggedIn",
     "PermissionDenied",
     "ProcessError",
@@ -93,7 +101,13 @@ __all__ = [
     "ServerHungUp",
     "SessionRefused",
     "TerminalRefused",
+    "SourceChanged",
+    "SourceNotFound",
     "TimeoutError",
+    "TransferDenied",
+    "TransferError",
+    "TransferInterrupted",
+    "VerifyError",
 ]
 
 
@@ -264,6 +278,50 @@ class ProcessTimeout(ProcessError, TimeoutError):
 
     `stdout` and `stderr` hold what it had written by then.
     """
+
+
+class TransferError(Error):
+    """A copy failed. What the target was before, it still is, but for what `moved` says.
+
+    Attributes:
+        moved: the sources that were moved.
+        not_moved: those that were not.
+        partial: what is there of an interrupted one, to be resumed; None if nothing is.
+    """
+
+    moved: tuple[str, ...] = ()
+    not_moved: tuple[str, ...] = ()
+    partial: str | None = None
+
+
+class SourceNotFound(TransferError, FileNotFoundError):
+    """There is nothing to be moved, or no directory to move it to."""
+
+    errno = errno.ENOENT
+
+
+class TransferDenied(TransferError, PermissionError):
+    """One of the two sides may not read or write that."""
+
+    errno = errno.EACCES
+
+
+class NoSpaceLeft(TransferError, OSError):
+    """The target's file system is full, or a quota or a limit of size is reached."""
+
+    errno = errno.ENOSPC
+
+
+class SourceChanged(TransferError):
+    """The source changed, or went away, while it was moved."""
+
+
+class VerifyError(TransferError):
+    """The checksums of the two sides differ."""
+
+
+class TransferInterrupted(TransferError, ConnectionLost):
+    """The connection went down on the way."""
 
 
 class SFTPError(Error):

@@ -43,7 +43,7 @@ def path(name: str, value: str | os.PathLike[str]) -> Place:
         raise ConfigError(f"{name}={value!r}: give the path of a Unix socket") from None
     if not text or "\0" in text:
         raise ConfigError(f"{name}={value!r}: give the path of a Unix socket")
-    if len(os.fsencode(text)) > _LONGEST:
+    if len(text.encode("utf-8", "surrogateescape")) > _LONGEST:
         raise ConfigError(
             f"{name}={value!r}: the path of a Unix socket has at most {_LONGEST} bytes"
         )

@@ -85,6 +85,7 @@ FLOORS = {
     "sshmux.link": 2,
     "sshmux.sftp": 2,
     "sshmux.forwards": 2,
+    "sshmux.transfer": 2,
     "sshmux.entering": 0,
     "sshmux.connection": 2,
     "sshmux.means": 3,

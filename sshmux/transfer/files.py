@@ -1,0 +1,269 @@
+"""One file: from here to there, and from there to here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from ..errors import (
+    NoSpaceLeft,
+    SourceChanged,
+    SourceNotFound,
+    TransferDenied,
+    TransferError,
+    VerifyError,
+)
+from ..tasks import Threads
+from . import scripts
+from .progress import Handler, told
+from .remote import Remote, Said
+
+_PIECE = 1024 * 1024
+threads = Threads(2, linger=5)  # for what may block on a file here
+
+
+@dataclass(frozen=True)
+class How:
+    """How to move: see `Connection.put`."""
+
+    preserve: bool = False
+    atomic: bool = True
+    resume: bool = False
+    verify: str | None = None
+    parents: bool = False
+    recurse: bool = False
+    progress: Handler | None = None
+
+    @property
+    def flags(self) -> str:
+        """For the scripts."""
+        given = {
+            "p": self.preserve,
+            "d": not self.atomic,
+            "r": self.resume and self.atomic,
+            "v": bool(self.verify),
+            "m": self.parents,
+        }
+        return "-" + "".join(letter for letter, wanted in given.items() if wanted)
+
+
+async def put_file(remote: Remote, source: str, target: str, how: How) -> int:
+    """Sends a file; the bytes of it."""
+    with _opened(source, os.O_RDONLY, source, target) as file:
+        found = os.fstat(file)
+        at = 0
+        args = scripts.place(target, os.path.basename(source), secrets.token_hex(6), how.flags)
+        if how.resume:
+            at = await _offset_over_there(remote, args, file, found.st_size)
+            os.lseek(file, at, os.SEEK_SET)
+        command = scripts.words(
+            scripts.PUT,
+            *args,
+            found.st_size,
+            f"{stat.S_IMODE(found.st_mode):o}",
+            scripts.stamp(found.st_mtime),
+            at,
+        )
+        with told(how.progress, source, target, found.st_size, partial(_position, file)):
+            said = await remote.run(command, stdin=file)
+        if said.status != 0:
+            raise scripts.failure(said.stderr, said.status, source, target)
+        if how.verify:
+            await _verify_there(remote, said, file, source, target)
+        elif "done" not in said.words:
+            raise scripts.failure(said.stderr, said.status, source, target)
+        return found.st_size
+
+
+async def _offset_over_there(remote: Remote, args: tuple[str, ...], file: int, size: int) -> int:
+    """How much of the file is there already, and is the same."""
+    said = await remote.run(scripts.words(scripts.PART, *args))
+    have, _, digest = said.words.get("part", "0 -").partition(" ")
+    if not have.isdigit() or not 0 < int(have) <= size:
+        return 0
+    return int(have) if digest == await _digest(file, int(have)) else 0
+
+
+async def _verify_there(remote: Remote, said: Said, file: int, source: str, target: str) -> None:
+    names = said.names
+    if len(names) != 2:
+        raise scripts.failure(said.stderr, said.status, source, target)
+    try:
+        if said.words.get("sum") != await _digest(file):
+            raise VerifyError(f"{source} to {target}: the checksums differ; nothing was changed")
+        done = await remote.run(scripts.words(scripts.FINISH, *names))
+    except BaseException:
+        await remote.tidy(names[0])
+        raise
+    if "done" not in done.words:
+        raise scripts.failure(done.stderr, done.status, source, target)
+
+
+async def get_file(remote: Remote, source: str, target: str, how: How) -> int:
+    """Fetches a file; the bytes of it.
+
+    Parameters:
+        target: the name here, whole.
+    """
+    directory, name = os.path.split(target)
+    token = f".sshmux-{secrets.token_hex(6)}-part"
+    part = os.path.join(directory, f".{name}.sshmux-part" if how.resume else token)
+    part = part if how.atomic else target
+    with contextlib.ExitStack() as undo:
+        flags = os.O_RDWR | os.O_CREAT | (0 if how.resume or not how.atomic else os.O_EXCL)
+        with _opened(part, flags, source, target) as file:
+            if how.atomic and not how.resume:
+                undo.callback(_unlink, part)
+            at = 0
+            if how.resume:
+                at = await _offset_here(remote, source, target, file)
+            os.ftruncate(file, at)
+            os.lseek(file, at, os.SEEK_SET)
+            said = await _fetch(remote, source, target, file, at, how)
+            await _check(said, file, source, target)
+            if how.verify:
+                sums = await remote.run(scripts.words(scripts.SUM, source))
+                if sums.words.get("sum") != await _digest(file):
+                    raise VerifyError(
+                        f"{source} to {target}: the checksums differ; nothing was changed"
+                    )
+            size = os.fstat(file).st_size
+            _finish_here(file, said, target, how)
+            os.replace(part, target)
+            undo.pop_all()
+    return size
+
+
+async def _fetch(remote: Remote, source: str, target: str, file: int, at: int, how: How) -> Said:
+    total = 0
+    if how.progress is not None:
+        total = _told_size(
+            await remote.run(scripts.words(scripts.GET, source, 0, "n")), source, target
+        )
+    flags = how.flags
+    with told(how.progress, source, target, total, partial(_position, file)):
+        return await remote.run(scripts.words(scripts.GET, source, at, flags), stdout=file)
+
+
+async def _offset_here(remote: Remote, source: str, target: str, file: int) -> int:
+    have = os.fstat(file).st_size
+    if not have:
+        return 0
+    said = await remote.run(scripts.words(scripts.GET, source, have, "hn"))
+    size, *_, digest = said.words.get("size", "0 -").split()
+    same = size.isdigit() and int(size) >= have and digest == await _digest(file, have)
+    return have if same else 0
+
+
+def _told_size(said: Said, source: str, target: str) -> int:
+    size = said.words.get("size", "").partition(" ")[0]
+    if not size.isdigit():
+        raise scripts.failure(said.stderr, said.status, source, target)
+    return int(size)
+
+
+async def _check(said: Said, file: int, source: str, target: str) -> None:
+    size = _told_size(said, source, target)
+    have = os.fstat(file).st_size
+    if said.status == 0 and have == size:
+        return
+    if have < size:
+        room = os.fstatvfs(file)
+        if room.f_bavail == 0:
+            raise NoSpaceLeft(f"{source} to {target}: no space left on this machine")
+        if said.status:
+            raise scripts.failure(said.stderr, said.status, source, target)
+        raise SourceChanged(
+            f"{source} to {target}: {have} of {size} bytes arrived: the file was cut meanwhile, "
+            "or a limit of size here was reached (ulimit -f, a quota)"
+        )
+    raise SourceChanged(
+        f"{source} to {target}: {have} bytes arrived where there were {size}: the file grew "
+        "meanwhile, or a start-up file of the account over there prints something"
+    )
+
+
+def _finish_here(file: int, said: Said, target: str, how: How) -> None:
+    """Permissions, and times if they are wanted: its own, those it had, or the usual ones."""
+    _, mode, when, *_ = said.words["size"].split()
+    if how.preserve and mode != "-":
+        os.fchmod(file, int(mode, 8))
+        os.utime(file, (float(when), float(when)))
+        return
+    try:
+        os.fchmod(file, stat.S_IMODE(os.stat(target).st_mode))
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(file, 0o666 & ~mask)
+
+
+def _position(file: int) -> int:
+    """Where the session is in the file: the position is one for all who have it open."""
+    try:
+        return os.lseek(file, 0, os.SEEK_CUR)
+    except OSError:
+        return 0
+
+
+async def _digest(file: int, size: int | None = None) -> str:
+    return await threads.run(partial(_sha256, os.dup(file), size))
+
+
+def _sha256(file: int, size: int | None) -> str:
+    found, at = hashlib.sha256(), 0
+    try:
+        while data := os.pread(file, _PIECE if size is None else min(_PIECE, size - at), at):
+            found.update(data)
+            at += len(data)
+    finally:
+        os.close(file)
+    return found.hexdigest()
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int, source: str, target: str) -> Iterator[int]:
+    try:
+        file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise here(error, source, target) from error
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise TransferError(f"{source} to {target}: {path} is not a regular file")
+        yield file
+    except OSError as error:
+        if isinstance(error, TransferError):
+            raise
+        raise here(error, source, target) from error
+    finally:
+        os.close(file)
+
+
+def here(error: OSError, source: str, target: str) -> Exception:
+    """The error for one of this machine."""
+    kinds: dict[int, Callable[[str], TransferError]] = {
+        errno.ENOENT: SourceNotFound,
+        errno.EACCES: TransferDenied,
+        errno.EPERM: TransferDenied,
+        errno.EROFS: TransferDenied,
+        errno.ENOSPC: NoSpaceLeft,
+        errno.EDQUOT: NoSpaceLeft,
+        errno.EFBIG: NoSpaceLeft,
+    }
+    kind = kinds.get(error.errno or 0)
+    if kind is None:
+        return error
+    where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+    return kind(f"{source} to {target}: {str(error.strerror).lower()} here{where}")

@@ -1,0 +1,114 @@
+"""Runs the scripts over there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from ..errors import ConnectionLost, Error, TransferInterrupted
+from ..execution import Request, Scope
+from ..link import Link
+from ..openssh.remote import needs_shell
+from ..tasks import finish
+from . import scripts
+
+log = logging.getLogger("sshmux.transfer")
+
+_KEPT = 64 * 1024  # bytes of stderr, from its end
+_TIDYING = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Said:
+    """What came of a script."""
+
+    status: int
+    stderr: str
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What it reported."""
+        return scripts.report(self.stderr)[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The paths that it told, whatever is in them."""
+        told = self.stderr.partition(f"{scripts.MARK} names\n")[2]
+        return told.lstrip("\n").split("\0")[:-1]
+
+
+class Remote:
+    """One connection, for transfers."""
+
+    def __init__(self, link: Link, scope: Scope) -> None:
+        self._link = link
+        self._scope = scope
+
+    @property
+    def address(self) -> str:
+        """Whose it is."""
+        return self._link.config.address
+
+    async def run(
+        self, words: list[str], *, stdin: int | None = None, stdout: int | None = None
+    ) -> Said:
+        """Runs a script; its stdin and stdout are descriptors, which stay the caller's."""
+        self._scope.check()
+        heard = bytearray()
+
+        def hear(data: bytes) -> None:
+            heard.extend(data)
+            del heard[:-_KEPT]
+
+        request = Request("", stdin=stdin, stderr=hear)
+        if stdout is not None:
+            request.stdout = stdout
+        if needs_shell(words, None):
+            await self._link.learn_shell()
+        request.line = self._link.line(words, None, None)
+        try:
+            status = await self._link.execute(request, self._scope)
+        except ConnectionLost as error:
+            lost = TransferInterrupted(str(error))
+            lost.started = error.started
+            raise lost from error
+        return Said(status, os.fsdecode(bytes(heard)))
+
+    async def output(self, words: list[str]) -> tuple[Said, bytes]:
+        """Runs a script for what it writes."""
+        pieces: list[bytes] = []
+        self._scope.check()
+        await self._link.learn_shell()
+        heard: list[bytes] = []
+        request = Request("", stdout=pieces.append, stderr=heard.append)
+        request.line = self._link.line(words, None, None)
+        status = await self._link.execute(request, self._scope)
+        return Said(status, os.fsdecode(b"".join(heard))), b"".join(pieces)
+
+    async def tidy(self, *paths: str) -> None:
+        """Removes what is left over there. Whatever happens meanwhile; never raises an error."""
+        await finish(partial(self._tidy, paths))
+
+    async def _tidy(self, paths: tuple[str, ...]) -> None:
+        request = Request(self._link.line(scripts.words(scripts.DROP, *paths), None, None))
+        try:
+            async with asyncio.timeout(_TIDYING):
+                await self._link.execute(request, Scope())
+        except (Error, OSError) as error:
+            log.warning("%s: %s could not be removed: %s", self.address, ", ".join(paths), error)
+
+
+@contextlib.contextmanager
+def removed(path: str) -> Iterator[None]:
+    """Removes a file here, if the block fails."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise

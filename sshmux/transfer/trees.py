@@ -1,0 +1,232 @@
+"""Directories and many files, as one stream: tar here and tar over there, with a pipe between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import psutil
+
+from ..errors import SourceChanged, SourceNotFound, TransferError, TransferInterrupted
+from ..openssh.pipes import Reader
+from ..openssh.processes import Child, spawn
+from ..tasks import finish
+from . import scripts
+from .files import How, here, threads
+from .progress import told
+from .remote import Remote, Said
+
+_KEPT = 16 * 1024  # bytes of what tar says
+
+
+async def put_trees(
+    remote: Remote, sources: Sequence[str], target: str, how: How
+) -> tuple[int, int]:
+    """Sends them; how many files, and their bytes."""
+    files, total = await threads.run(partial(_measure, sources, how.recurse, target))
+    token = secrets.token_hex(6)
+    into = "i" if len(sources) > 1 else ""
+    words, name = _packing(sources)
+    command = scripts.words(scripts.UNPACK, *scripts.place(target, name, token, how.flags + into))
+    end = f".sshmux-{token}-end"
+    with tempfile.TemporaryDirectory(prefix="sshmux-") as scratch:
+        os.close(os.open(os.path.join(scratch, end), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
+        words += ["-C", scratch, f"./{end}"]
+        shown = ", ".join(sources)
+        reading, writing = os.pipe()
+        async with _tar(words, reading=None, writing=writing) as tar:
+            try:
+                with told(how.progress, shown, target, total, partial(_moved, tar.child, "write")):
+                    said = await remote.run(command, stdin=reading)
+            finally:
+                os.close(reading)
+            status = await tar.child.wait()
+    names = said.names
+    if said.status != 0 or len(names) != 2:
+        failed = scripts.failure(said.stderr, said.status, shown, target)
+        if status != 0 and tar.said:
+            raise _local(tar.said, shown, target) from failed
+        raise failed
+    if status != 0:
+        await remote.tidy(names[0])
+        raise _local(tar.said, shown, target)
+    try:
+        done = await remote.run(scripts.words(scripts.MERGE, *names))
+    except BaseException:
+        await remote.tidy(names[0])
+        raise
+    if "done" not in done.words:
+        raise scripts.failure(done.stderr, done.status, shown, target)
+    return files, total
+
+
+def _packing(sources: Sequence[str]) -> tuple[list[str], str]:
+    """The command line for an archive of them, and the name of the first in it."""
+    words = ["tar", "-cf", "-"]
+    for source in sources:
+        whole = os.path.abspath(source)
+        words += ["-C", os.path.dirname(whole), f"./{os.path.basename(whole)}"]
+    return words, os.path.basename(os.path.abspath(sources[0]))
+
+
+def _local(said: str, source: str, target: str) -> TransferError:
+    error = scripts.failure(said, 1, source, target)
+    if type(error) is TransferError:
+        return SourceChanged(f"{source} to {target}: tar here says: {said.strip()}")
+    return error
+
+
+async def look(remote: Remote, named: Sequence[str], target: str) -> list[tuple[str, str]]:
+    """What is there of what was named, patterns expanded: its kind (f, d, o) and its name."""
+    _, data = await remote.output(scripts.words(scripts.LOOK, *named))
+    parts = os.fsdecode(data).split("\0")
+    found = list(zip(parts[0:-1:2], parts[1:-1:2], strict=False))
+    for kind, name in found:
+        if kind == "x":
+            raise SourceNotFound(f"{name} to {target}: there is no such file over there")
+    if not found:
+        raise TransferInterrupted(f"{', '.join(named)} to {target}: nothing was told of them")
+    return found
+
+
+async def get_trees(
+    remote: Remote, sources: Sequence[str], target: str, how: How
+) -> tuple[int, int]:
+    """Fetches them; how many files, and their bytes."""
+    if not how.recurse and len(sources) == 1:
+        raise TransferError(f"{sources[0]} to {target}: that is a directory: use recurse=True")
+    shown = ", ".join(sources)
+    inside, beside, last = await threads.run(partial(_place, target))
+    if len(sources) > 1 and not inside:
+        raise SourceNotFound(f"{shown} to {target}: there is no such directory here")
+    try:
+        part = await threads.run(partial(tempfile.mkdtemp, prefix=".sshmux-", dir=beside))
+    except OSError as error:
+        raise here(error, shown, target) from error
+    try:
+        said, status, tar_said = await _receive(remote, sources, shown, target, part, how)
+        if said.status != 0:
+            raise scripts.failure(said.stderr, said.status, shown, target)
+        if status != 0:
+            raise _local(tar_said, shown, target)
+        if not inside:
+            name = os.path.basename(sources[0].rstrip("/"))
+            os.rename(os.path.join(part, name), os.path.join(part, last))
+        counted = await threads.run(partial(_measure, _below(part), True, target))
+        await threads.run(partial(_merge, part, beside))
+        return counted
+    finally:
+        await finish(partial(threads.run, partial(shutil.rmtree, part, ignore_errors=True)))
+
+
+def _place(target: str) -> tuple[bool, str, str]:
+    """Whether it is a directory to put things into; where things go, and the last name of it."""
+    whole = os.path.abspath(target)
+    inside = os.path.isdir(whole)
+    return inside, whole if inside else os.path.dirname(whole), os.path.basename(whole)
+
+
+async def _receive(
+    remote: Remote, sources: Sequence[str], shown: str, target: str, part: str, how: How
+) -> tuple[Said, int, str]:
+    reading, writing = os.pipe()
+    words = ["tar", "-xpf" if how.preserve else "-xf", "-", "-C", part]
+    async with _tar(words, reading=reading, writing=None) as tar:
+        try:
+            with told(how.progress, shown, target, 0, partial(_moved, tar.child, "read")):
+                said = await remote.run(scripts.words(scripts.PACK, *sources), stdout=writing)
+        finally:
+            os.close(writing)
+        return said, await tar.child.wait(), tar.said
+
+
+class _Tar:
+    """A tar of this machine."""
+
+    def __init__(self, child: Child, heard: Reader) -> None:
+        self.child = child
+        self._heard = heard
+
+    @property
+    def said(self) -> str:
+        """What it said on stderr."""
+        return os.fsdecode(self._heard.bytes())
+
+
+@contextlib.asynccontextmanager
+async def _tar(
+    words: Sequence[str], *, reading: int | None, writing: int | None
+) -> AsyncIterator[_Tar]:
+    """Runs tar with one end of a pipe, which is closed here; it does not outlive the block."""
+    heard, end = Reader.pipe(limit=_KEPT)
+    given = {"stdin": reading} if reading is not None else {"stdout": writing or 0}
+    try:
+        child = spawn(words, stderr=end, env=dict(os.environ, LC_ALL="C"), **given)
+    except BaseException:
+        heard.close()
+        raise
+    finally:
+        os.close(end)
+        os.close(next(iter(given.values())))
+    try:
+        yield _Tar(child, heard)
+        await heard.ended()
+    finally:
+        if child.status is None:
+            await finish(partial(_end, child))
+        heard.close()
+
+
+async def _end(child: Child) -> None:
+    await child.end()
+
+
+def _moved(child: Child, way: str) -> int:
+    """The bytes that a process has read or written, where the system tells."""
+    if sys.platform != "linux" or child.status is not None:
+        return 0
+    try:
+        counters = psutil.Process(child.pid).io_counters()
+    except (psutil.Error, OSError):
+        return 0
+    return int(counters.write_chars if way == "write" else counters.read_chars)
+
+
+def _below(path: str) -> list[str]:
+    return [entry.path for entry in os.scandir(path)]
+
+
+def _measure(sources: Sequence[str], recurse: bool, target: str) -> tuple[int, int]:
+    """How many files there are, and their bytes."""
+    files = size = 0
+    for source in sources:
+        found = os.lstat(source)
+        if stat.S_ISDIR(found.st_mode):
+            if not recurse:
+                raise TransferError(f"{source} to {target}: a directory: use recurse=True")
+            for parent, below, names in os.walk(source):
+                links = [name for name in below if os.path.islink(os.path.join(parent, name))]
+                for name in (*names, *links):
+                    with contextlib.suppress(OSError):
+                        size += os.lstat(os.path.join(parent, name)).st_size
+                        files += 1
+        else:
+            files, size = files + 1, size + found.st_size
+    return files, size
+
+
+def _merge(source: str, target: str) -> None:
+    """Moves what is in a directory into another one of the same file system, each in one step."""
+    for entry in list(os.scandir(source)):
+        there = os.path.join(target, entry.name)
+        if entry.is_dir(follow_symlinks=False) and os.path.isdir(there):
+            _merge(entry.path, there)
+        else:
+            os.replace(entry.path, there)
