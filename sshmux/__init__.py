@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from .streams import StreamReader as StreamReader
     from .streams import StreamWriter as StreamWriter
     from .terminal import TerminalPrompter as TerminalPrompter
+    from .transfer.between import copy as copy
     from .transfer.moving import TransferResult as TransferResult
 
 __version__ = "0.1.0"
@@ -148,6 +149,7 @@ _HOMES = {
     "VerifyError": "errors",
     "TransferInterrupted": "errors",
     "TransferResult": "transfer.moving",
+    "copy": "transfer.between",
     "SFTPError": "errors",
     "SFTPEOFError": "errors",
     "SFTPNoSuchFile": "errors",

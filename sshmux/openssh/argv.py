@@ -76,6 +76,29 @@ def control(program: str, path: os.PathLike[str] | str, operation: str) -> list[
     return [*guard(program, path), "-O", operation, "x"]
 
 
+def rsync(
+    program: str,
+    path: os.PathLike[str] | str,
+    source: str,
+    target: str,
+    options: Iterable[str],
+) -> list[str]:
+    """Rsync over a control socket; the side over there begins with a colon."""
+    shell = [*guard(program, path), "-o", "LogLevel=ERROR", "-T"]
+    sides = [f"x{side}" if side.startswith(":") else _not_remote(side) for side in (source, target)]
+    return ["rsync", "-e", " ".join(map(_rsync_word, shell)), *options, "--", *sides]
+
+
+def _not_remote(path: str) -> str:
+    """A path here: rsync takes one with a colon before its first slash for another host's."""
+    return path if path.startswith("/") else f"./{path}"
+
+
+def _rsync_word(word: str) -> str:
+    """For -e, which knows quotes and no backslashes (man rsync)."""
+    return "'" + word.replace("'", "''") + "'"
+
+
 def resolve(config: ConnectionConfig) -> list[str]:
     """`ssh -G`: what the system's config says of this host. Connects to nothing."""
     return [config.ssh_program, "-G", *_target(config)]

@@ -10,8 +10,10 @@ from ..execution import Scope
 from ..link import Link
 
 if TYPE_CHECKING:
+    from ..process import CompletedProcess
     from .moving import TransferResult
     from .progress import Handler
+    from .remote import Remote
 
 AnyPath = str | bytes | os.PathLike[str]
 Paths = AnyPath | Sequence[AnyPath]
@@ -63,6 +65,28 @@ class Transferring:
 
         how = _how(recurse, preserve, atomic, resume, verify, parents, progress)
         return await put(self._link, self._scope, localpaths, remotepath, how)
+
+    async def rsync(self, source: AnyPath, destination: AnyPath, *options: str) -> CompletedProcess:
+        """Runs this machine's rsync over the connection; both sides must have it.
+
+        Parameters:
+            source, destination: as rsync takes them; the one over there has a colon in front, as
+                in `":data/"`.
+            options: rsync's own, such as "-a" or "--delete".
+
+        Raises `ConfigError` where there is no rsync, `TransferError` when it fails, and what
+        `run` raises.
+        """
+        from .syncing import rsync
+
+        there, here = os.fsdecode(source), os.fsdecode(destination)
+        return await rsync(self._link, self.transfers(), there, here, options)
+
+    def transfers(self) -> Remote:
+        """What `sshmux.copy` uses."""
+        from .remote import Remote
+
+        return Remote(self._link, self._scope)
 
     async def get(
         self,

@@ -125,10 +125,11 @@ done; done
 """
 )
 
-# $1 … paths: as one archive, each under its last name
+# $1 token, or "-"; $2 … paths: as one archive, each under its last name; with a token, its end last
 PACK = (
     _COMMON
-    + """for f do
+    + """tok=$1; shift
+for f do
 [ -e "$f" ] || [ -L "$f" ] || no missing "$f"
 done
 h=$(pwd) n=$#
@@ -140,7 +141,11 @@ set -- "$@" -C "$h" -C "$d" "./$b"
 n=$(( n - 1 ))
 done
 say pack
-exec tar -cf - "$@"
+[ "$tok" != - ] || exec tar -cf - "$@"
+s=$(mktemp -d) || no write "mktemp"
+trap 'rm -rf -- "$s"' 0; trap 'exit 1' 1 2 13 15
+: > "$s/.sshmux-$tok-end"
+tar -cf - "$@" -C "$s" "./.sshmux-$tok-end"
 """
 )
 

@@ -141,7 +141,7 @@ async def _receive(
     async with _tar(words, reading=reading, writing=None) as tar:
         try:
             with told(how.progress, shown, target, 0, partial(_moved, tar.child, "read")):
-                said = await remote.run(scripts.words(scripts.PACK, *sources), stdout=writing)
+                said = await remote.run(scripts.words(scripts.PACK, "-", *sources), stdout=writing)
         finally:
             os.close(writing)
         return said, await tar.child.wait(), tar.said

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -401,3 +403,70 @@ async def test_holes_and_memory(here: Path, there: Path) -> None:
         grown = psutil.Process().memory_info().rss - before
     assert (here / "back").stat().st_size == 100_000_000
     assert grown < 20_000_000, sys.platform
+
+
+# Between two hosts, and rsync
+
+
+@pytest.mark.parametrize("how", [{}, {"verify": "sha256"}, {"preserve": True}])
+async def test_between_two_hosts(how: dict[str, Any], here: Path, there: Path) -> None:
+    data = os.urandom(3_000_000)
+    (here / "a").write_bytes(data)
+    (here / "a").chmod(0o640)
+    (here / "top").mkdir()
+    plant(here / "top")
+    async with lent("/bin/bash") as one, lent("/bin/tcsh") as two:
+        result = await sshmux.copy(one, here / "a", two, there / "b", **how)
+        assert result.bytes == len(data)
+        assert (there / "b").read_bytes() == data
+        if "preserve" in how:
+            assert stat.S_IMODE((there / "b").stat().st_mode) == 0o640
+        await sshmux.copy(one, here / "top", two, there, recurse=True)
+        await sshmux.copy(one, here / "top", two, there / "new", recurse=True)
+        assert tree(there / "top") == tree(there / "new") == tree(here / "top")
+        with pytest.raises(sshmux.SourceNotFound):
+            await sshmux.copy(one, here / "nothing", two, there / "c")
+        with pytest.raises(sshmux.SourceNotFound, match="parents"):
+            await sshmux.copy(one, here / "a", two, there / "no" / "such")
+        with small(there / "top"):
+            with pytest.raises(sshmux.NoSpaceLeft):
+                await sshmux.copy(one, here / "a", two, there / "top")
+            assert os.listdir(there / "top") == []
+        assert sorted(os.listdir(there)) == ["b", "new", "top"]
+
+
+async def test_one_of_two_hosts_goes_down(here: Path, there: Path) -> None:
+    hose(here / "hose")
+    for victim in (0, 1):
+        async with lent() as lasting, PrivateServer(login_shell="/bin/sh") as server:
+            async with managed(server) as manager, await manager.connect(1) as going:
+                pair = [lasting, lasting]
+                pair[victim] = going
+                moving = asyncio.ensure_future(
+                    sshmux.copy(pair[0], here / "hose", pair[1], there / "x")
+                )
+                await begun(there)
+                os.kill(going.get_extra_info("master_pid"), signal.SIGKILL)
+                with pytest.raises(sshmux.TransferInterrupted):
+                    await moving
+                await lasting.run("true", check=True)
+        await until(lambda: os.listdir(there) == [])
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
+async def test_rsync(here: Path, there: Path) -> None:
+    (here / "top").mkdir()
+    plant(here / "top")
+    async with lent() as connection:
+        await connection.rsync(here / "top", f":{there}/", "-a")
+        assert tree(there / "top") == tree(here / "top")
+        (there / "top" / "extra").write_text("x")
+        done = await connection.rsync(f"{here}/top/", f":{there}/top/", "-av", "--delete")
+        assert "deleting extra" in str(done.stdout)
+        await connection.rsync(f":{there}/top", here / "back", "-a")
+        assert tree(here / "back" / "top") == tree(here / "top")
+        for pair in ((here, there), (f":{here}", f":{there}")):
+            with pytest.raises(sshmux.ConfigError, match="exactly one side"):
+                await connection.rsync(*pair)
+        with pytest.raises(sshmux.TransferError, match="No such file"):
+            await connection.rsync(here / "nothing", f":{there}")

@@ -1,0 +1,82 @@
+"""rsync over the control socket."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from ..errors import ConfigError, TransferDenied, TransferError, TransferInterrupted
+from ..link import Link
+from ..openssh import argv
+from ..openssh.pipes import Reader
+from ..openssh.processes import spawn
+from ..process import CompletedProcess
+from ..tasks import finish
+from .remote import Remote
+
+# man rsync, EXIT VALUES
+_LOST = {10, 12, 30, 35, 255}
+_PARTIAL = {23, 24}
+
+
+async def rsync(
+    link: Link, remote: Remote, source: str, target: str, options: Sequence[str]
+) -> CompletedProcess:
+    """See `Connection.rsync`."""
+    if shutil.which("rsync") is None:
+        raise ConfigError("rsync was not found on this machine: install it, or use put() and get()")
+    if source.startswith(":") == target.startswith(":"):
+        raise ConfigError(
+            f"rsync({source!r}, {target!r}): exactly one side is over there; write it with a "
+            'colon in front, as ":data/"'
+        )
+    asked = await remote.run(["sh", "-c", "command -v rsync >/dev/null"])
+    if asked.status != 0:
+        raise ConfigError(f"rsync was not found on {remote.address}: use put() and get()")
+    words = argv.rsync(link.config.ssh_program, link.master.entry.socket, source, target, options)
+    await link.gate.enter()
+    try:
+        done = await _run(words, source, target)
+    finally:
+        link.gate.leave()
+    if done.exit_status != 0:
+        raise _why(done, source, target, alive=link.usable)
+    return done
+
+
+async def _run(words: Sequence[str], source: str, target: str) -> CompletedProcess:
+    out, out_end = Reader.pipe()
+    err, err_end = Reader.pipe()
+    try:
+        child = spawn(
+            words, stdin=subprocess.DEVNULL, stdout=out_end, stderr=err_end, env=dict(os.environ)
+        )
+    finally:
+        os.close(out_end)
+        os.close(err_end)
+    try:
+        await child.wait()
+        await out.ended()
+        await err.ended()
+    finally:
+        if child.status is None:
+
+            async def end() -> None:
+                await child.end()
+
+            await finish(end)
+        out.close()
+        err.close()
+    status = child.status if child.status is not None else -1
+    return CompletedProcess(f"rsync {source} {target}", status, out.text(), err.text())
+
+
+def _why(done: CompletedProcess, source: str, target: str, *, alive: bool) -> TransferError:
+    text = f"{source} to {target}: rsync says: {str(done.stderr).strip()} ({done.exit_status})"
+    if done.exit_status in _LOST and not alive:
+        return TransferInterrupted(text)
+    if done.exit_status in _PARTIAL and "Permission denied" in str(done.stderr):
+        return TransferDenied(text)
+    return TransferError(text)
