@@ -15,6 +15,10 @@ from .. import __version__
 _COMMANDS = {
     "ls": "Show every connection in the control directory.",
     "run": "Run a command on a host, over a connection that stays.",
+    "put": "Send files over a connection that stays.",
+    "get": "Fetch files over a connection that stays.",
+    "sync": "Run rsync over a connection that stays.",
+    "forward": "Lead ports through a connection, until Ctrl-C.",
     "login": "Log in, answer questions, and leave the connection behind.",
     "password": "Store, forget or try a password.",
     "doctor": "Find out how a log-in goes, and why it does not.",

@@ -1,0 +1,28 @@
+"""sshmux get"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from . import completion, moving
+
+
+@click.command("get")
+@click.argument("host", shell_complete=completion.hosts)
+@click.argument("paths", nargs=-1, required=True, metavar="REMOTE... LOCAL", type=click.UNPROCESSED)
+@moving.moving_options
+def command(host: str, paths: tuple[str, ...], **settings: Any) -> None:
+    """Fetch files over a connection that stays.
+
+    A file takes its place when it is whole. Patterns in quotes are expanded over there.
+
+    \b
+    sshmux get cluster results.h5 .
+    sshmux get cluster 'logs/*.out' logs/
+    """
+    if len(paths) < 2:
+        raise click.UsageError("Give REMOTE... LOCAL.")
+    sys.exit(moving.move(host, settings, lambda connection: connection.get, paths[:-1], paths[-1]))
