@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from . import bulk, dials, health, logins, markdown, memory, plot, pool, sessions, startup
+from . import bulk, dials, files, health, logins, markdown, memory, plot, pool, sessions, startup
 from .figures import OWN, Figure
 from .limits import raise_descriptor_limit
 from .peers import PEERS
@@ -38,6 +38,10 @@ SUBJECTS: dict[str, Callable[[World], AsyncIterator[Figure]]] = {
     "bulk": bulk.into_memory,
     "file": bulk.into_file,
     "upload": bulk.from_memory,
+    "copy": files.in_bulk,
+    "many": files.many_small,
+    "sftp": files.by_sftp,
+    "lines": files.lines,
     "import": startup.startup,
     "memory": memory.memory,
 }
