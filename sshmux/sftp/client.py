@@ -38,7 +38,7 @@ from .moving import Moving
 from .operations import COPY_DATA, Operations
 from .paths import Paths, SFTPPath, basename
 from .session import Session
-from .sides import Here, There, close_quietly, scan
+from .sides import Here, There, scan
 
 OnError = Callable[[Callable[..., Any], bytes, Any], object]
 
@@ -431,7 +431,8 @@ class SFTPClient:
             flags = pflags_or_mode
 
         async def opened() -> SFTPClientFile[Any]:
-            handle = await self._open(self.compose_path(path), flags, attrs or SFTPAttrs())
+            there = self.compose_path(path)
+            handle = await self._server.open(there, flags, attrs or SFTPAttrs())
             return SFTPClientFile(
                 *(self, self._server, handle),
                 appending=bool(flags & FXF_APPEND),
@@ -442,19 +443,6 @@ class SFTPClient:
             )
 
         return Opening(opened)
-
-    async def _open(self, path: bytes, flags: int, attrs: SFTPAttrs) -> bytes:
-        """The handle of a file; one that nobody waits for any more is closed."""
-        opening = asyncio.ensure_future(self._server.open(path, flags, attrs))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(self._unwanted)
-            raise
-
-    def _unwanted(self, opening: asyncio.Future[bytes]) -> None:
-        if not opening.cancelled() and opening.exception() is None:
-            self._session.later(close_quietly(self._server, opening.result()))
 
     # Copies
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from functools import partial
 
 from ..tasks import finish
@@ -106,9 +108,21 @@ class Moving:
 
 @contextlib.asynccontextmanager
 async def _here(path: bytes, flags: int) -> AsyncIterator[int]:
-    """A file here, open in the block."""
-    file = await bulk.files.run(partial(os.open, path, flags | os.O_CLOEXEC, 0o666))
+    """A file here, open in the block; it never waits for the other end of a FIFO."""
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK
+    opening = bulk.files.submit(partial(os.open, path, flags, 0o666))
+    try:
+        file = await asyncio.wrap_future(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_unwanted)
+        raise
     try:
         yield file
     finally:
         os.close(file)
+
+
+def _unwanted(opening: Future[int]) -> None:
+    """Closes a file that was opened when nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
