@@ -30,7 +30,7 @@ from .attrs import (
     SFTPVFSAttrs,
 )
 from .changes import flags_of, owners, times_of
-from .copying import Copy, ErrorHandler, How, Options, SFTPPaths
+from .copying import Copy, ErrorHandler, How, Options, SFTPPaths, unique
 from .file import SFTPClientFile
 from .globbing import search
 from .messages import FXF_APPEND, FXR_OVERWRITE, VERSION
@@ -39,6 +39,8 @@ from .operations import COPY_DATA, Operations
 from .paths import Paths, SFTPPath, basename
 from .session import Session
 from .sides import Here, There, scan
+
+_REMOVALS = 256  # at once
 
 OnError = Callable[[Callable[..., Any], bytes, Any], object]
 
@@ -235,7 +237,7 @@ class SFTPClient:
                     raise error
                 error_handler(error)
             found += fitting
-        return found
+        return unique(found)
 
     async def _fitting(self, pattern: SFTPPath) -> list[SFTPName]:
         parent = b"" if self._paths.cwd is None else self._paths.cwd.rstrip(b"/") + b"/"
@@ -299,27 +301,35 @@ class SFTPClient:
     async def _remove_tree(
         self, path: bytes, failed: Callable[[Callable[..., Any], bytes], None]
     ) -> None:
-        removals = []
+        names: list[SFTPName] = []
         try:
-            for name in await self._there.entries(path):
-                below = posixpath.join(path, cast("bytes", name.filename))
-                if name.attrs.type == FILEXFER_TYPE_DIRECTORY:
-                    await self._remove_tree(below, failed)
-                else:
-                    removals.append((below, asyncio.ensure_future(self.remove(below))))
+            names = await self._there.entries(path)
         except SFTPError:
             failed(self.scandir, path)
-        if removals:
-            await asyncio.wait([removal for _, removal in removals])
-        for below, removal in removals:
-            try:
-                removal.result()
-            except SFTPError:
-                failed(self.remove, below)
+        files = []
+        for name in names:
+            below = posixpath.join(path, cast("bytes", name.filename))
+            if name.attrs.type == FILEXFER_TYPE_DIRECTORY:
+                await self._remove_tree(below, failed)
+            else:
+                files.append(below)
+        for first in range(0, len(files), _REMOVALS):
+            await self._remove_files(files[first : first + _REMOVALS], failed)
         try:
             await self.rmdir(path)
         except SFTPError:
             failed(self.rmdir, path)
+
+    async def _remove_files(
+        self, paths: Sequence[bytes], failed: Callable[[Callable[..., Any], bytes], None]
+    ) -> None:
+        ends = await asyncio.gather(*map(self.remove, paths), return_exceptions=True)
+        for path, error in zip(paths, ends, strict=True):
+            try:
+                if error is not None:
+                    raise error
+            except SFTPError:
+                failed(self.remove, path)
 
     # Names
 

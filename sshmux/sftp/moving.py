@@ -65,6 +65,8 @@ class Moving:
     ) -> None:
         """By the server itself."""
         async with self._there(source, FXF_READ) as read, self._there(target, _WRITE) as written:
+            if not size:  # it does not know its size, as those in /proc
+                await self._server.copy_data(read, 0, 0, written, 0)
             for at in range(0, size, _PIECE):
                 length = min(_PIECE, size - at)
                 await self._server.copy_data(read, at, length, written, at)
