@@ -34,6 +34,11 @@ T = TypeVar("T")
 Progress = Callable[[int], object]
 
 
+def block_of(given: int, most: int) -> int:
+    """The size of a request: as the caller says, if he says, but never more than fits."""
+    return min(given, most) if given > 0 else most
+
+
 def requests_for(block: int) -> int:
     """How many blocks may be under way."""
     return max(2, min(WINDOW // block, _MOST))

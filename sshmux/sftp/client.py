@@ -175,7 +175,7 @@ class SFTPClient:
 
     async def getatime(self, path: SFTPPath) -> float | None:
         """When it was last read, in seconds since 1970."""
-        return (await self.stat(path)).atime
+        return _float((await self.stat(path)).atime)
 
     async def getatime_ns(self, path: SFTPPath) -> int | None:
         """The same in nanoseconds; the protocol has whole seconds only."""
@@ -183,7 +183,7 @@ class SFTPClient:
 
     async def getmtime(self, path: SFTPPath) -> float | None:
         """When it was last changed, in seconds since 1970."""
-        return (await self.stat(path)).mtime
+        return _float((await self.stat(path)).mtime)
 
     async def getmtime_ns(self, path: SFTPPath) -> int | None:
         """The same in nanoseconds; the protocol has whole seconds only."""
@@ -635,6 +635,10 @@ class Opening:
     ) -> None:
         if self._file is not None:
             await self._file.__aexit__(kind, error, traceback)
+
+
+def _float(seconds: float | None) -> float | None:
+    return None if seconds is None else float(seconds)
 
 
 def _escaped(path: bytes) -> bytes:

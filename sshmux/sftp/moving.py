@@ -30,8 +30,8 @@ class Moving:
         self._server = server
         self._sparse = how.sparse
         given, limits = how.block_size, server.limits
-        self._read = given if given > 0 else limits.max_read_len
-        self._write = given if given > 0 else limits.max_write_len
+        self._read = bulk.block_of(given, limits.max_read_len)
+        self._write = bulk.block_of(given, limits.max_write_len)
         self._most = how.max_requests
 
     def _requests(self, block: int) -> int:

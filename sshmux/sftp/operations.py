@@ -22,6 +22,7 @@ from .messages import (
     FSTAT,
     HANDLE,
     LSTAT,
+    MAX_PACKET,
     MKDIR,
     NAME,
     OPEN,
@@ -55,6 +56,7 @@ COPY_DATA = b"copy-data", b"1"
 T = TypeVar("T")
 
 _LEAST = 32 * 1024  # bytes of data in one request that every server takes
+_MOST = MAX_PACKET - 1024  # that one message holds, whatever a server says
 
 
 class Operations:
@@ -197,8 +199,8 @@ class Operations:
         told = _decoded(SFTPLimits.decode, await self._extended(LIMITS, b"", (EXTENDED_REPLY,)))
         self.limits = SFTPLimits(
             told.max_packet_len,
-            told.max_read_len or _LEAST,
-            told.max_write_len or _LEAST,
+            min(told.max_read_len or _LEAST, _MOST),
+            min(told.max_write_len or _LEAST, _MOST),
             told.max_open_handles,
         )
 
