@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 import struct
 from dataclasses import dataclass, field
+from math import floor
 from os import stat_result
 
 from .fields import Unpacker, string, u32, u64
@@ -83,7 +84,7 @@ class SFTPAttrs:
     def encode(self) -> bytes:
         """As it is sent. Owners and times go in pairs; half of a pair is no use.
 
-        Raises `ValueError` for half of a pair.
+        Raises `ValueError` for half of a pair, and for numbers that the protocol does not have.
         """
         parts = {
             _SIZE: b"" if self.size is None else u64(self.size),
@@ -123,7 +124,7 @@ def _pair(what: str, first: float | None, second: float | None) -> bytes:
         return b""
     if first is None or second is None:
         raise ValueError(f"SFTP sets {what} together: give both")
-    return u32(int(first) & 0xFFFFFFFF) + u32(int(second) & 0xFFFFFFFF)
+    return u32(floor(first)) + u32(floor(second))
 
 
 def _extended(pairs: tuple[tuple[bytes, bytes], ...]) -> bytes:

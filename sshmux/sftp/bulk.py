@@ -23,6 +23,7 @@ from .operations import Operations, data_of
 WINDOW = 4 * 1024 * 1024  # bytes under way
 _MOST = 128  # requests under way
 _PAGE = 4096
+_VECTOR = 1024  # pieces that go to a file here in one call (IOV_MAX)
 _GATHER = 1024 * 1024  # bytes that go to a file here, or come from one, in one go
 
 files = Threads(4, linger=5)  # what may block on a file here: never the event loop
@@ -31,6 +32,11 @@ _ZEROS = bytes(256 * 1024)  # no piece is longer
 
 T = TypeVar("T")
 Progress = Callable[[int], object]
+
+
+def block_of(given: int, most: int) -> int:
+    """The size of a request: as the caller says, if he says, but never more than fits."""
+    return min(given, most) if given > 0 else most
 
 
 def requests_for(block: int) -> int:
@@ -161,16 +167,18 @@ async def download(
                     progress(done)
                 if done - start >= _GATHER:
                     if writing is not None:
-                        await writing
+                        await asyncio.shield(writing)
                     writing = _in_thread(partial(write_some, target, gathered, start))
                     gathered, start = [], done
+        if writing is not None:
+            await asyncio.shield(writing)  # what it raises counts, too
     finally:
         if writing is not None:
             await finish_thread(writing)
     if gathered:
-        await files.run(partial(write_some, target, gathered, start))
+        await on_file(partial(write_some, target, gathered, start))
     if sparse:
-        await files.run(partial(os.ftruncate, target, done))
+        await on_file(partial(os.ftruncate, target, done))
     return done
 
 
@@ -196,7 +204,7 @@ async def upload(
     reading = _in_thread(partial(_read, source, at, sparse))
     try:
         while True:
-            found, data = await reading
+            found, data = await asyncio.shield(reading)
             if not data:
                 break
             done += found - at  # a hole
@@ -224,11 +232,27 @@ def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
     return asyncio.wrap_future(files.submit(function))
 
 
+async def on_file(function: Callable[[], T]) -> T:
+    """Does something with a descriptor of ours, in a thread; it is over when this returns.
+
+    Cancelled, too: else the descriptor would be closed, and its number be another file's, while
+    the thread still writes to it.
+    """
+    work = _in_thread(function)
+    try:
+        return await asyncio.shield(work)
+    finally:
+        await finish_thread(work)
+
+
 async def finish_thread(work: asyncio.Future[Any]) -> None:
     """Waits for a thread, whatever cancellations come meanwhile: it uses a descriptor of ours."""
-    if not work.done():
-        with contextlib.suppress(OSError):
+    try:
+        if not work.done():
             await finish(lambda: _settled(work))
+    finally:
+        if work.done() and not work.cancelled():
+            work.exception()  # whoever waits for it sees it; that nobody does is no news
 
 
 async def _settled(work: asyncio.Future[Any]) -> None:
@@ -237,14 +261,16 @@ async def _settled(work: asyncio.Future[Any]) -> None:
 
 def _write(target: int, pieces: Sequence[memoryview | bytes], at: int) -> None:
     """Writes them all; a file can take less than it is given (a full disk, a limit)."""
-    total = sum(map(len, pieces))
-    written = os.pwritev(target, pieces, at)
-    if written < total:
-        rest = memoryview(b"".join(pieces))[written:]
-        while rest:
-            at += written
-            written = os.pwrite(target, rest, at)
-            rest = rest[written:]
+    for first in range(0, len(pieces), _VECTOR):
+        some = pieces[first : first + _VECTOR]
+        total = sum(map(len, some))
+        written = os.pwritev(target, some, at)
+        if written < total:
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                more = os.pwrite(target, rest, at + total - len(rest))
+                rest = rest[more:]
+        at += total
 
 
 def _write_sparse(target: int, pieces: Sequence[memoryview | bytes], at: int) -> None:

@@ -36,6 +36,7 @@ class Channel:
         self._number = 0
         self._gathered: list[bytes | memoryview] = []  # sent at the end of this turn
         self._gathering = False
+        self._ending = False  # once nothing is under way
 
     # What comes
 
@@ -51,6 +52,7 @@ class Channel:
                     raise Malformed(f"an answer to request {number}, which was not made")
                 elif not future.done():
                     future.set_result((kind, body))
+            self._end_if_idle()
         except Malformed as error:
             self.fail(SFTPBadMessage(f"the server does not speak SFTP as it should: {error}"))
             self._on_odd()
@@ -81,10 +83,17 @@ class Channel:
         self._writer = writer
 
     def end(self, why: SFTPError) -> None:
-        """Asks nothing more; the server ends when it has answered what was asked."""
+        """Asks nothing more; the server's input ends when it has answered what was asked.
+
+        (OpenSSH's server throws away what it has not answered by then.)
+        """
         self._flush()
         self.closed = self.closed or why
-        if self._writer is not None:
+        self._ending = True
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._ending and not self._pending and self._writer is not None:
             self._writer.end()
 
     def send(self, kind: int, body: bytes, data: bytes | memoryview = b"") -> asyncio.Future[Reply]:

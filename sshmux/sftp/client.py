@@ -30,7 +30,7 @@ from .attrs import (
     SFTPVFSAttrs,
 )
 from .changes import flags_of, owners, times_of
-from .copying import Copy, ErrorHandler, How, Options, SFTPPaths
+from .copying import Copy, ErrorHandler, How, Options, SFTPPaths, unique
 from .file import SFTPClientFile
 from .globbing import search
 from .messages import FXF_APPEND, FXR_OVERWRITE, VERSION
@@ -38,7 +38,9 @@ from .moving import Moving
 from .operations import COPY_DATA, Operations
 from .paths import Paths, SFTPPath, basename
 from .session import Session
-from .sides import Here, There, close_quietly, scan
+from .sides import Here, There, scan
+
+_REMOVALS = 256  # at once
 
 OnError = Callable[[Callable[..., Any], bytes, Any], object]
 
@@ -173,7 +175,7 @@ class SFTPClient:
 
     async def getatime(self, path: SFTPPath) -> float | None:
         """When it was last read, in seconds since 1970."""
-        return (await self.stat(path)).atime
+        return _float((await self.stat(path)).atime)
 
     async def getatime_ns(self, path: SFTPPath) -> int | None:
         """The same in nanoseconds; the protocol has whole seconds only."""
@@ -181,7 +183,7 @@ class SFTPClient:
 
     async def getmtime(self, path: SFTPPath) -> float | None:
         """When it was last changed, in seconds since 1970."""
-        return (await self.stat(path)).mtime
+        return _float((await self.stat(path)).mtime)
 
     async def getmtime_ns(self, path: SFTPPath) -> int | None:
         """The same in nanoseconds; the protocol has whole seconds only."""
@@ -235,7 +237,7 @@ class SFTPClient:
                     raise error
                 error_handler(error)
             found += fitting
-        return found
+        return unique(found)
 
     async def _fitting(self, pattern: SFTPPath) -> list[SFTPName]:
         parent = b"" if self._paths.cwd is None else self._paths.cwd.rstrip(b"/") + b"/"
@@ -299,27 +301,35 @@ class SFTPClient:
     async def _remove_tree(
         self, path: bytes, failed: Callable[[Callable[..., Any], bytes], None]
     ) -> None:
-        removals = []
+        names: list[SFTPName] = []
         try:
-            for name in await self._there.entries(path):
-                below = posixpath.join(path, cast("bytes", name.filename))
-                if name.attrs.type == FILEXFER_TYPE_DIRECTORY:
-                    await self._remove_tree(below, failed)
-                else:
-                    removals.append((below, asyncio.ensure_future(self.remove(below))))
+            names = await self._there.entries(path)
         except SFTPError:
             failed(self.scandir, path)
-        if removals:
-            await asyncio.wait([removal for _, removal in removals])
-        for below, removal in removals:
-            try:
-                removal.result()
-            except SFTPError:
-                failed(self.remove, below)
+        files = []
+        for name in names:
+            below = posixpath.join(path, cast("bytes", name.filename))
+            if name.attrs.type == FILEXFER_TYPE_DIRECTORY:
+                await self._remove_tree(below, failed)
+            else:
+                files.append(below)
+        for first in range(0, len(files), _REMOVALS):
+            await self._remove_files(files[first : first + _REMOVALS], failed)
         try:
             await self.rmdir(path)
         except SFTPError:
             failed(self.rmdir, path)
+
+    async def _remove_files(
+        self, paths: Sequence[bytes], failed: Callable[[Callable[..., Any], bytes], None]
+    ) -> None:
+        ends = await asyncio.gather(*map(self.remove, paths), return_exceptions=True)
+        for path, error in zip(paths, ends, strict=True):
+            try:
+                if error is not None:
+                    raise error
+            except SFTPError:
+                failed(self.remove, path)
 
     # Names
 
@@ -431,7 +441,8 @@ class SFTPClient:
             flags = pflags_or_mode
 
         async def opened() -> SFTPClientFile[Any]:
-            handle = await self._open(self.compose_path(path), flags, attrs or SFTPAttrs())
+            there = self.compose_path(path)
+            handle = await self._server.open(there, flags, attrs or SFTPAttrs())
             return SFTPClientFile(
                 *(self, self._server, handle),
                 appending=bool(flags & FXF_APPEND),
@@ -442,19 +453,6 @@ class SFTPClient:
             )
 
         return Opening(opened)
-
-    async def _open(self, path: bytes, flags: int, attrs: SFTPAttrs) -> bytes:
-        """The handle of a file; one that nobody waits for any more is closed."""
-        opening = asyncio.ensure_future(self._server.open(path, flags, attrs))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(self._unwanted)
-            raise
-
-    def _unwanted(self, opening: asyncio.Future[bytes]) -> None:
-        if not opening.cancelled() and opening.exception() is None:
-            self._session.later(close_quietly(self._server, opening.result()))
 
     # Copies
 
@@ -637,6 +635,10 @@ class Opening:
     ) -> None:
         if self._file is not None:
             await self._file.__aexit__(kind, error, traceback)
+
+
+def _float(seconds: float | None) -> float | None:
+    return None if seconds is None else float(seconds)
 
 
 def _escaped(path: bytes) -> bytes:

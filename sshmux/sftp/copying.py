@@ -7,7 +7,7 @@ import os
 import posixpath
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Literal, Protocol, TypedDict
 
@@ -87,7 +87,7 @@ class Copy:
         """
         if isinstance(sources, str | bytes | PurePath):
             sources = [sources]
-        found = [name for path in sources for name in await self._found(path, patterns)]
+        found = unique([name for path in sources for name in await self._found(path, patterns)])
         to = None if target is None else self.target.encode(target)
         self._root = to or b""
         into = to is None or await is_directory(self.target, to)
@@ -134,9 +134,17 @@ class Copy:
                 error.srcpath, error.dstpath = path, there  # type: ignore[union-attr]
                 if not self.how.error_handler:
                     raise
-                self.how.error_handler(error)
+                self._handled(error, path, there)
             else:
                 raise  # the handler's own, or one that is named already
+
+    def _handled(self, error: Exception, path: bytes, there: bytes) -> None:
+        assert self.how.error_handler  # noqa: S101 - looked at by the caller
+        try:
+            self.how.error_handler(error)
+        except (SFTPError, OSError) as own:
+            own.srcpath, own.dstpath = path, there  # type: ignore[union-attr]
+            raise  # not handed to it once more, for the directory
 
     async def _copy_any(self, crew: _Crew, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
         if attrs.type == FILEXFER_TYPE_SYMLINK and self.how.follow_symlinks:
@@ -170,9 +178,9 @@ class Copy:
         handler = self.how.progress_handler
         progress = None
         if handler is not None:
-            progress = partial(_tell, handler, path, there, total)
+            progress = _Progress(handler, path, there, total)
         await self.move(path, there, total, progress)
-        if progress is not None and not total:
+        if progress is not None and not progress.told:
             progress(0)
         if self.how.preserve:
             await self._preserve(path, there, link=False)
@@ -180,14 +188,18 @@ class Copy:
     async def _copy_link(self, path: bytes, there: bytes) -> None:
         leads_to = await self.source.readlink(path)
         if isinstance(self.target, Here):
-            _check_link(leads_to, there, self._root or os.fsencode(os.getcwd()))
+            # A link that is copied by itself may lead to its neighbours.
+            root = os.path.dirname(there) if there == self._root else self._root
+            _check_link(leads_to, there, root)
         await self.target.symlink(leads_to, there)
         if self.how.preserve:
             await self._preserve(path, there, link=True)
 
     async def _preserve(self, path: bytes, there: bytes, *, link: bool) -> None:
         attrs = await self._stat(path, not link)
-        kept = SFTPAttrs(permissions=attrs.permissions, atime=attrs.atime, mtime=attrs.mtime)
+        # Linux cannot set the permissions of a link, and nobody asks for them.
+        permissions = None if link else attrs.permissions
+        kept = SFTPAttrs(permissions=permissions, atime=attrs.atime, mtime=attrs.mtime)
         try:
             await self.target.setstat(there, kept, follow_symlinks=not link)
         except SFTPOpUnsupported:
@@ -214,26 +226,42 @@ class _Crew:
             self._places.release()
 
 
-def _tell(
-    handler: Callable[[bytes, bytes, int, int], object],
-    path: bytes,
-    there: bytes,
-    total: int,
-    done: int,
-) -> None:
-    handler(path, there, done, total)
+@dataclass
+class _Progress:
+    """Tells the handler about one file."""
+
+    handler: Callable[[bytes, bytes, int, int], object]
+    path: bytes
+    there: bytes
+    total: int
+    told: bool = False
+
+    def __call__(self, done: int) -> None:
+        self.told = True
+        self.handler(self.path, self.there, done, self.total)
+
+
+def unique(names: Sequence[SFTPName]) -> list[SFTPName]:
+    """Each path once: several patterns may fit it."""
+    return list({name.filename: name for name in names}.values())
 
 
 def _check_link(leads_to: bytes, there: bytes, root: bytes) -> None:
     """A link that a server makes here must not lead out of what is being copied to."""
-    parent, root = os.path.realpath(os.path.dirname(there) or b"."), os.path.realpath(root)
+    parent, root = os.path.realpath(os.path.dirname(there) or b"."), os.path.realpath(root or b".")
     end = os.path.normpath(os.path.join(parent, leads_to))
     inside = end == root or end.startswith(root.rstrip(b"/") + b"/")
-    if os.path.isabs(leads_to) or not inside:
+    if os.path.isabs(leads_to) or not inside or _turns_back(leads_to):
         raise SFTPBadMessage(
             f"{_shown(there)} would be a link to {_shown(leads_to)}, outside of the directory "
             "that is copied to: use follow_symlinks=True to copy what it leads to"
         )
+
+
+def _turns_back(leads_to: bytes) -> bool:
+    """Whether it goes up after it went down: where that ends another link can change."""
+    parts = [part for part in leads_to.split(b"/") if part not in (b"", b".")]
+    return any(part == b".." != before for before, part in pairwise(parts))
 
 
 def _bytes(name: SFTPName) -> bytes:

@@ -7,12 +7,25 @@ from typing import Any
 
 _U32, _U64 = struct.Struct(">I"), struct.Struct(">Q")
 
-u32 = _U32.pack
-u64 = _U64.pack
-
 
 class Malformed(ValueError):
     """What came is not what the protocol says."""
+
+
+def u32(number: int) -> bytes:
+    """A number. Raises `ValueError` for one that is too large, below 0, or not whole."""
+    try:
+        return _U32.pack(number)
+    except struct.error:
+        raise ValueError(f"{number}: SFTP has whole numbers from 0 to {2**32 - 1} there") from None
+
+
+def u64(number: int) -> bytes:
+    """A long number. Raises `ValueError` for one that is too large, below 0, or not whole."""
+    try:
+        return _U64.pack(number)
+    except struct.error:
+        raise ValueError(f"{number}: SFTP has whole numbers from 0 to {2**64 - 1} there") from None
 
 
 def string(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import os
 import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
@@ -47,10 +48,10 @@ class SFTPClientFile(Generic[AnyStr]):
         self._appending = appending
         self._encoding, self._errors = encoding, errors
         limits = server.limits
-        self._read_size = limits.max_read_len if block_size <= 0 else block_size
-        self._write_size = limits.max_write_len if block_size <= 0 else block_size
+        self._read_size = bulk.block_of(block_size, limits.max_read_len)
+        self._write_size = bulk.block_of(block_size, limits.max_write_len)
         self._most = max_requests
-        self._ahead = b""  # read, but not by the caller: from the offset on
+        self._ahead, self._ahead_at = b"", 0  # read for lines, and its offset
 
     @property
     def handle(self) -> bytes:
@@ -64,22 +65,36 @@ class SFTPClientFile(Generic[AnyStr]):
     async def read(self, size: int = -1, offset: int | None = None) -> AnyStr:
         """Reads up to `size` bytes, or to the end, from the position or from `offset`.
 
-        At the end it reads nothing. Raises `SFTPError`, and `UnicodeDecodeError`.
+        The position is then after what was read. At the end it reads nothing. Raises `SFTPError`,
+        and `UnicodeDecodeError`.
         """
         at = await self._position() if offset is None else offset
-        if offset is None and size >= 0 and len(self._ahead) >= size:
-            data = self._ahead[:size]
+        start = at - self._ahead_at
+        if offset is None and 0 <= start <= start + size <= len(self._ahead):
+            data = self._ahead[start : start + size]
         else:
             data = await self._read(at, None if size < 0 else at + size)
         length, text = len(data), cast("Any", data)
         if self._encoding is not None:
             text, length = await self._decode(at, data, whole=size < 0)
-        if offset is None:
-            self._move(at + length)
+        self._offset = at + length
         return cast("AnyStr", text)
 
+    async def read_parallel(
+        self, size: int = -1, offset: int | None = None
+    ) -> AsyncIterator[tuple[int, bytes]]:
+        """The same, piece by piece, in bytes: an iterator of pairs of an offset and a piece.
+
+        They come in order. The position stays.
+        """
+        at = await self._position() if offset is None else offset
+        return self._pieces(at, None if size < 0 else at + size)
+
     async def _read(self, start: int, end: int | None) -> bytes:
-        pieces = []
+        async with contextlib.aclosing(self._pieces(start, end)) as pieces:
+            return b"".join([data async for _, data in pieces])
+
+    async def _pieces(self, start: int, end: int | None) -> AsyncGenerator[tuple[int, bytes], None]:
         most = self._most or bulk.requests_for(self._read_size)
         if end is None:
             # To its end: how far that is tells how many requests are worth making.
@@ -88,9 +103,8 @@ class SFTPClientFile(Generic[AnyStr]):
                 end, most = None, 1
         found = bulk.read(self._server, self.handle, start, end, self._read_size, most)
         async with contextlib.aclosing(found):
-            async for _, data in found:
-                pieces.append(data)
-        return b"".join(pieces)
+            async for at, data in found:
+                yield at, bytes(data)
 
     async def _decode(self, at: int, data: bytes, *, whole: bool) -> tuple[str, int]:
         """The text, and its length in bytes: a character that was cut is read to its end."""
@@ -105,15 +119,11 @@ class SFTPClientFile(Generic[AnyStr]):
                 break
         return text, len(data)
 
-    def _move(self, to: int) -> None:
-        read = to - (self._offset or 0)
-        self._ahead = self._ahead[read:] if 0 <= read < len(self._ahead) else b""
-        self._offset = to
-
     async def write(self, data: AnyStr, offset: int | None = None) -> int:
         """Writes at the position, or at `offset`; appending, at the end in any case.
 
-        Returns the number of characters or bytes. Raises `SFTPError`.
+        The position is then after what was written. Returns the number of bytes, of text too.
+        Raises `SFTPError`.
         """
         if isinstance(data, str):
             if self._encoding is None:
@@ -128,25 +138,29 @@ class SFTPClientFile(Generic[AnyStr]):
         most = 1 if self._appending else self._most or bulk.requests_for(self._write_size)
         await bulk.write(self._server, self.handle, at, raw, self._write_size, most)
         self._ahead = b""
-        if offset is None:
-            self._offset = None if self._appending else at + len(raw)
-        return len(data)
+        self._offset = None if self._appending else at + len(raw)
+        return len(raw)
 
     # Lines
 
     async def readline(self) -> AnyStr:
         """The next line, with its newline; at the end nothing."""
         at = await self._position()
-        while b"\n" not in self._ahead:
-            start = at + len(self._ahead)
-            most = max(_AHEAD, len(self._ahead))  # a long line is not looked at again and again
-            more = await self._read(start, start + most)
+        ahead, start = self._ahead, at - self._ahead_at
+        if not 0 <= start <= len(ahead):
+            ahead, start = b"", 0
+        searched = start
+        while (end := ahead.find(b"\n", searched)) < 0:
+            left = len(ahead) - start
+            # A long line is not copied again and again.
+            more = await self._read(at + left, at + left + max(_AHEAD, left))
             if not more:
+                end = len(ahead)
                 break
-            self._ahead += more
-        line, newline, _ = self._ahead.partition(b"\n")
-        line += newline
-        self._move(at + len(line))
+            ahead, start, searched = ahead[start:] + more, 0, left
+        line = ahead[start : end + 1]
+        self._ahead, self._ahead_at = ahead, at - start
+        self._offset = at + len(line)
         text: Any = line
         if self._encoding is not None:
             text = line.decode(self._encoding, self._errors)
@@ -177,7 +191,8 @@ class SFTPClientFile(Generic[AnyStr]):
             raise ValueError(f"from_what={from_what!r}: use 0, 1 or 2 (os.SEEK_SET, …)")
         if base + offset < 0:
             raise ValueError(f"offset {offset}: that is before the start of the file")
-        self._move(base + offset)
+        self._offset = base + offset
+        self._ahead = b""
         return base + offset
 
     async def tell(self) -> int:
@@ -243,6 +258,7 @@ class SFTPClientFile(Generic[AnyStr]):
     async def close(self) -> None:
         """Closes it. Safe to call twice."""
         handle, self._handle = self._handle, None
+        self._ahead = b""
         if handle is not None:
             await self._server.close(handle)
 

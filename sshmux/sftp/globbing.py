@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import AsyncIterator
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Protocol
 
 from ..errors import SFTPError, SFTPNoSuchFile, SFTPPermissionDenied
@@ -38,6 +39,9 @@ async def search(tree: Tree, pattern: bytes) -> AsyncIterator[SFTPName]:
     """What fits a pattern, in the order of names; their whole paths, in bytes."""
     start = b"/" if pattern.startswith(b"/") else b""
     parts = [part for part in pattern.split(b"/") if part]
+    parts = [part for part, after in pairwise([*parts, b""]) if part != b"**" or after != b"**"]
+    if not pattern:
+        return
     only_directories = pattern.endswith(b"/") and bool(parts)
     async for found in _search(tree, start, None, parts):
         if not only_directories or await _is_directory(tree, found):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from functools import partial
 
 from ..tasks import finish
@@ -28,8 +30,8 @@ class Moving:
         self._server = server
         self._sparse = how.sparse
         given, limits = how.block_size, server.limits
-        self._read = given if given > 0 else limits.max_read_len
-        self._write = given if given > 0 else limits.max_write_len
+        self._read = bulk.block_of(given, limits.max_read_len)
+        self._write = bulk.block_of(given, limits.max_write_len)
         self._most = how.max_requests
 
     def _requests(self, block: int) -> int:
@@ -63,6 +65,8 @@ class Moving:
     ) -> None:
         """By the server itself."""
         async with self._there(source, FXF_READ) as read, self._there(target, _WRITE) as written:
+            if not size:  # it does not know its size, as those in /proc
+                await self._server.copy_data(read, 0, 0, written, 0)
             for at in range(0, size, _PIECE):
                 length = min(_PIECE, size - at)
                 await self._server.copy_data(read, at, length, written, at)
@@ -106,9 +110,21 @@ class Moving:
 
 @contextlib.asynccontextmanager
 async def _here(path: bytes, flags: int) -> AsyncIterator[int]:
-    """A file here, open in the block."""
-    file = await bulk.files.run(partial(os.open, path, flags | os.O_CLOEXEC, 0o666))
+    """A file here, open in the block; it never waits for the other end of a FIFO."""
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK
+    opening = bulk.files.submit(partial(os.open, path, flags, 0o666))
+    try:
+        file = await asyncio.wrap_future(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_unwanted)
+        raise
     try:
         yield file
     finally:
         os.close(file)
+
+
+def _unwanted(opening: Future[int]) -> None:
+    """Closes a file that was opened when nobody waited for it any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from .messages import (
     FSTAT,
     HANDLE,
     LSTAT,
+    MAX_PACKET,
     MKDIR,
     NAME,
     OPEN,
@@ -54,6 +56,7 @@ COPY_DATA = b"copy-data", b"1"
 T = TypeVar("T")
 
 _LEAST = 32 * 1024  # bytes of data in one request that every server takes
+_MOST = MAX_PACKET - 1024  # that one message holds, whatever a server says
 
 
 class Operations:
@@ -79,8 +82,7 @@ class Operations:
 
     async def open(self, path: bytes, flags: int, attrs: SFTPAttrs) -> bytes:
         """Opens a file: its handle."""
-        body = string(path) + u32(flags) + attrs.encode()
-        return _decoded(Unpacker.string, await self._ask(OPEN, body, (HANDLE,), path))
+        return await self._opened(OPEN, string(path) + u32(flags) + attrs.encode(), path)
 
     async def close(self, handle: bytes) -> None:
         """Closes a file or directory."""
@@ -121,7 +123,7 @@ class Operations:
 
     async def opendir(self, path: bytes) -> bytes:
         """Opens a directory: its handle."""
-        return _decoded(Unpacker.string, await self._ask(OPENDIR, string(path), (HANDLE,), path))
+        return await self._opened(OPENDIR, string(path), path)
 
     def readdir(self, handle: bytes) -> asyncio.Future[Reply]:
         """Asks for some more of its entries: see `names_of`."""
@@ -197,8 +199,8 @@ class Operations:
         told = _decoded(SFTPLimits.decode, await self._extended(LIMITS, b"", (EXTENDED_REPLY,)))
         self.limits = SFTPLimits(
             told.max_packet_len,
-            told.max_read_len or _LEAST,
-            told.max_write_len or _LEAST,
+            min(told.max_read_len or _LEAST, _MOST),
+            min(told.max_write_len or _LEAST, _MOST),
             told.max_open_handles,
         )
 
@@ -214,6 +216,25 @@ class Operations:
         return error
 
     # How it is asked
+
+    async def _opened(self, kind: int, body: bytes, path: bytes) -> bytes:
+        """A handle. One that nobody waits for any more is closed as soon as it is there."""
+        asked = self.channel.send(kind, body)
+        try:
+            reply = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            asked.add_done_callback(self._unwanted)
+            raise
+        try:
+            return _decoded(Unpacker.string, expect(reply, (HANDLE,)))
+        except SFTPError as error:
+            raise _about(error, (path,)) from None
+
+    def _unwanted(self, asked: asyncio.Future[Reply]) -> None:
+        if not asked.cancelled() and asked.exception() is None:
+            with contextlib.suppress(SFTPError):  # there is none, or the session is over
+                handle = _decoded(Unpacker.string, expect(asked.result(), (HANDLE,)))
+                self.channel.send(CLOSE, string(handle))
 
     async def _ask(
         self, kind: int, body: bytes, kinds: Sequence[int] = (), *paths: bytes

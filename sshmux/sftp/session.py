@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
 
 from ..errors import (
     ChannelOpenError,
@@ -18,7 +16,6 @@ from ..execution import Request, Scope
 from ..link import Link
 from ..openssh.pipes import Writer
 from ..remote_process import Life
-from ..tasks import TaskGroup
 from .channel import Channel
 from .fields import Malformed
 from .messages import extensions, greeting
@@ -35,7 +32,6 @@ class Session:
         self.address = link.config.address
         self._link = link
         self._said = b""  # on stderr
-        self._background = TaskGroup()
         self._leaving: asyncio.TimerHandle | None = None
         self.channel = Channel(self._cancel)
         request = Request(
@@ -120,10 +116,6 @@ class Session:
             f"the SFTP server of {self.address} ended with status {task.result()}{words}"
         )
 
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does something in the background, while the session lasts."""
-        self._background.start(work)
-
     def close(self) -> None:
         """Ends it, with the end of its input; by force, if it does not end by that."""
         self.channel.end(SFTPNoConnection(f"this SFTP client of {self.address} was closed"))
@@ -133,7 +125,6 @@ class Session:
     async def wait_closed(self) -> None:
         """Waits until nothing of it is left."""
         await asyncio.wait((self._life.task,))
-        await self._background.wait()
 
     def dropped(self) -> None:
         """Nobody has it any more."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -120,7 +121,9 @@ class There:
 
     async def setstat(self, path: bytes, attrs: SFTPAttrs, *, follow_symlinks: bool = True) -> None:
         """Sets its permissions and times."""
-        await self.server.setstat(path, attrs, follow_symlinks=follow_symlinks)
+        # Files may have times that the protocol does not have: the nearest that it has.
+        kept = replace(attrs, atime=_time(attrs.atime), mtime=_time(attrs.mtime))
+        await self.server.setstat(path, kept, follow_symlinks=follow_symlinks)
 
     async def entries(self, path: bytes) -> list[SFTPName]:
         """What is in a directory."""
@@ -146,6 +149,10 @@ class There:
     async def symlink(self, target: bytes, path: bytes) -> None:
         """Makes a link."""
         await self.server.symlink(target, path)
+
+
+def _time(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 0), 2**32 - 1)
 
 
 async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None]:

@@ -1,0 +1,121 @@
+"""Cancelled callers leave nothing open: neither over there nor here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sshmux import SFTPConnectionLost
+from sshmux.sftp import bulk
+from sshmux.sftp.attrs import SFTPAttrs
+from sshmux.sftp.copying import How
+from sshmux.sftp.messages import CLOSE, FXF_READ
+from sshmux.sftp.moving import Moving
+from sshmux.sftp.operations import Operations
+from sshmux.sftp.sides import scan
+
+from .peer import Peer, Request, handle, status, turns
+
+
+async def scanned(server: Operations) -> None:
+    async for _ in scan(server, b"d"):
+        pass
+
+
+async def fetched(server: Operations) -> None:
+    await Moving(server, How()).get(b"f", os.devnull.encode(), 10, None)
+
+
+async def opened(server: Operations) -> None:
+    await server.open(b"f", FXF_READ, SFTPAttrs())
+
+
+@pytest.mark.parametrize("how", [scanned, fetched, opened])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_handle_that_arrives_for_nobody_is_closed(
+    how: Callable[[Operations], Awaitable[None]], late: bool
+) -> None:
+    peer = Peer()
+    task = asyncio.ensure_future(how(peer.server))
+    await turns()
+    assert len(peer.requests) == 1
+    if late:
+        peer.say(handle(peer.number(0), b"h"))  # in the same turn as the cancellation
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if not late:
+        peer.say(handle(peer.number(0), b"h"))
+    await turns()
+    assert [bytes(request.body.string()) for request in peer.of(CLOSE)] == [b"h"]
+
+
+async def test_an_answer_that_is_no_handle_needs_no_closing() -> None:
+    peer = Peer()
+    task = asyncio.ensure_future(opened(peer.server))
+    await turns()
+    task.cancel()
+    await asyncio.wait((task,))
+    peer.say(status(peer.number(0), 2, b"No such file"))
+    await turns()
+    assert len(peer.requests) == 1
+
+
+async def test_the_session_ends_before_the_answer() -> None:
+    peer = Peer()
+    task = asyncio.ensure_future(opened(peer.server))
+    await turns()
+    task.cancel()
+    await asyncio.wait((task,))
+    peer.channel.fail(SFTPConnectionLost("over"))
+    await turns()
+    assert peer.closed
+
+
+async def test_a_file_here_that_is_opened_for_nobody_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    leave, entered = threading.Event(), threading.Event()
+    submit = bulk.files.submit
+
+    def slowly(function: Callable[[], object]) -> object:
+        def work() -> object:
+            entered.set()
+            leave.wait()
+            return function()
+
+        return submit(work)
+
+    before = len(os.listdir("/proc/self/fd"))
+    bulk.files.submit = slowly  # type: ignore[assignment, method-assign]
+    try:
+        moving = Moving(Peer().server, How())
+        task = asyncio.ensure_future(moving.put(str(tmp_path / "f").encode(), b"t", 0, None))
+        await asyncio.to_thread(entered.wait)
+        task.cancel()
+        await asyncio.wait((task,))
+    finally:
+        del bulk.files.submit  # type: ignore[method-assign]
+    assert task.cancelled()
+    leave.set()
+    await asyncio.wrap_future(submit(lambda: None))
+    while len(os.listdir("/proc/self/fd")) > before + 1:
+        await asyncio.sleep(0)
+
+
+async def test_a_fifo_here_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    path = str(tmp_path / "fifo").encode()
+
+    def answers(request: Request) -> bytes:
+        return (status if request.kind == CLOSE else partial(handle, name=b"h"))(request.number)
+
+    peer = Peer(answers)
+    with pytest.raises(OSError):
+        await Moving(peer.server, How()).get(b"f", path, 10, None)
+    assert len(peer.of(CLOSE)) == 1
