@@ -14,15 +14,17 @@ _MODES = {
     "a": FXF_WRITE | FXF_CREAT | FXF_APPEND,
     "x": FXF_WRITE | FXF_CREAT | FXF_EXCL,
 }
-_ADDITIONS = [sorted(plus + kind) for plus in ("", "+") for kind in ("", "b", "t")]
+_KINDS = ("", "b", "t")
 
 
 def flags_of(mode: str) -> tuple[int, bool]:
     """The flags for a mode of `open`, and whether it is for bytes. Raises `ValueError`."""
-    flags = _MODES.get(mode[:1])
-    rest = sorted(mode[1:])
-    if flags is None or rest not in _ADDITIONS:
+    # In any order, as Python takes them.
+    ways = [letter for letter in mode if letter in _MODES]
+    rest = "".join(letter for letter in mode if letter not in _MODES)
+    if len(ways) != 1 or rest.count("+") > 1 or rest.replace("+", "") not in _KINDS:
         raise ValueError(f"mode {mode!r}: use 'r', 'w', 'a' or 'x', and '+', and 'b' or 't'")
+    flags = _MODES[ways[0]]
     if "+" in rest:
         flags |= FXF_READ | FXF_WRITE
     return flags, "b" in rest

@@ -31,8 +31,14 @@ def has_magic(pattern: bytes) -> bool:
 
 
 def matches(name: bytes, pattern: bytes) -> bool:
-    """Whether a name fits: a dot at its start must be said."""
-    return (name[:1] != b"." or pattern[:1] == b".") and fnmatchcase(name, pattern)
+    """Whether a name fits: a dot at its start must be said.
+
+    One `?` is one character of UTF-8, as it is for a shell and for Python's `glob`; a byte that is
+    not UTF-8 is one as well.
+    """
+    if name[:1] == b"." and pattern[:1] != b".":
+        return False
+    return fnmatchcase(_text(name), _text(pattern))
 
 
 async def search(tree: Tree, pattern: bytes) -> AsyncIterator[SFTPName]:
@@ -101,6 +107,10 @@ async def _is_directory(tree: Tree, name: SFTPName) -> bool:
     except (SFTPError, OSError):
         return False
     return attrs.type == FILEXFER_TYPE_DIRECTORY
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _join(path: bytes, name: SFTPName) -> bytes:
