@@ -240,16 +240,16 @@ class SFTPClient:
         return unique(found)
 
     async def _fitting(self, pattern: SFTPPath) -> list[SFTPName]:
-        parent = b"" if self._paths.cwd is None else self._paths.cwd.rstrip(b"/") + b"/"
-        whole = self.encode(pattern)
-        escaped = b"" if whole.startswith(b"/") else _escaped(parent)
-        found = []
-        async for name in search(self._there, escaped + whole):
-            path = cast("bytes", name.filename)
-            if escaped:
-                path = path.removeprefix(parent)
-            found.append(SFTPName(self._back(path, pattern), attrs=name.attrs))
-        return found
+        # What is found is given as it was asked for: below the working directory without it.
+        relative = not self.encode(pattern).startswith(b"/")
+        parent = self.compose_path(b"") if relative else b""
+        return [
+            SFTPName(
+                self._back(cast("bytes", name.filename).removeprefix(parent), pattern),
+                attrs=name.attrs,
+            )
+            async for name in search(self._there, self._there.pattern(pattern))
+        ]
 
     async def mkdir(self, path: SFTPPath, attrs: SFTPAttrs | None = None) -> None:
         """Makes a directory. Raises `SFTPFailure` if it is there."""
@@ -639,11 +639,6 @@ class Opening:
 
 def _float(seconds: float | None) -> float | None:
     return None if seconds is None else float(seconds)
-
-
-def _escaped(path: bytes) -> bytes:
-    """A path as a pattern that fits nothing else."""
-    return b"".join(b"[%c]" % each if each in b"*?[" else b"%c" % each for each in path)
 
 
 def _failed(

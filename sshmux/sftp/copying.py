@@ -87,19 +87,18 @@ class Copy:
         """
         if isinstance(sources, str | bytes | PurePath):
             sources = [sources]
+        to = self.target.encode(b"" if target is None else target)
+        self._root = to
         found = unique([name for path in sources for name in await self._found(path, patterns)])
-        to = None if target is None else self.target.encode(target)
-        self._root = to or b""
-        into = to is None or await is_directory(self.target, to)
+        into = target is None or await is_directory(self.target, to)
         if len(found) > 1 and not into:
-            raise SFTPFailure(f"{_shown(to or b'')} must be a directory, to copy several to it")
+            raise SFTPFailure(f"{_shown(to)} must be a directory, to copy several to it")
         try:
             async with asyncio.TaskGroup() as group:
                 crew = _Crew(group)
                 for name in found:
                     path = _bytes(name)
-                    there = posixpath.join(to or b"", basename(path)) if into else to
-                    assert there is not None  # noqa: S101 - then it goes into something
+                    there = posixpath.join(to, basename(path)) if into else to
                     await self._copy(crew, path, there, name.attrs)
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from several.exceptions[0].__cause__
@@ -107,16 +106,19 @@ class Copy:
             await self._guarded(self._preserve(path, there, link=False), path, there)
 
     async def _found(self, path: SFTPPath, patterns: bool) -> list[SFTPName]:
+        found: list[SFTPName] = []
+
+        async def look() -> None:
+            if not patterns:
+                attrs = await self._stat(encoded, self.how.follow_symlinks)
+                found.append(SFTPName(encoded, attrs=attrs))
+                return
+            found.extend([name async for name in search(self.source, self.source.pattern(path))])
+            if not found:
+                raise SFTPNoSuchFile(f"nothing fits the pattern {_shown(encoded)}")
+
         encoded = self.source.encode(path)
-        if not patterns:
-            follow = self.how.follow_symlinks
-            return [SFTPName(encoded, attrs=await self._stat(encoded, follow))]
-        found = [name async for name in search(self.source, encoded)]
-        if not found:
-            error = SFTPNoSuchFile(f"nothing fits the pattern {_shown(encoded)}")
-            if not self.how.error_handler:
-                raise error
-            self.how.error_handler(error)
+        await self._guarded(look(), encoded, self._root)
         return found
 
     async def _stat(self, path: bytes, follow: bool) -> SFTPAttrs:

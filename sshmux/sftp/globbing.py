@@ -30,6 +30,11 @@ def has_magic(pattern: bytes) -> bool:
     return _MAGIC.search(pattern) is not None
 
 
+def escape(path: bytes) -> bytes:
+    """A path as a pattern that fits nothing else."""
+    return _MAGIC.sub(rb"[\g<0>]", path)
+
+
 def matches(name: bytes, pattern: bytes) -> bool:
     """Whether a name fits: a dot at its start must be said.
 

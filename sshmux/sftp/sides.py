@@ -14,6 +14,7 @@ from ..errors import SFTPBadMessage, SFTPEOFError
 from ..tasks import finish
 from .attrs import FILEXFER_TYPE_DIRECTORY, SFTPAttrs, SFTPName
 from .bulk import files
+from .globbing import escape
 from .operations import Operations, names_of
 from .paths import Paths, SFTPPath
 
@@ -25,6 +26,9 @@ class Side(Protocol):
 
     def encode(self, path: SFTPPath) -> bytes:
         """A path as it is used there."""
+
+    def pattern(self, path: SFTPPath) -> bytes:
+        """The same of a pattern, which the working directory is none of."""
 
     async def stat(self, path: bytes, *, follow_symlinks: bool = True) -> SFTPAttrs:
         """What a file is."""
@@ -58,6 +62,10 @@ class Here:
 
     def encode(self, path: SFTPPath) -> bytes:
         """A path in bytes."""
+        return os.fsencode(path)
+
+    def pattern(self, path: SFTPPath) -> bytes:
+        """A pattern in bytes."""
         return os.fsencode(path)
 
     async def stat(self, path: bytes, *, follow_symlinks: bool = True) -> SFTPAttrs:
@@ -114,6 +122,10 @@ class There:
     def encode(self, path: SFTPPath) -> bytes:
         """A path in bytes, from the working directory."""
         return self._paths.compose(path)
+
+    def pattern(self, path: SFTPPath) -> bytes:
+        """A pattern in bytes, from the working directory."""
+        return self._paths.compose(path, escape(self._paths.compose(b"")))
 
     async def stat(self, path: bytes, *, follow_symlinks: bool = True) -> SFTPAttrs:
         """What a file is."""

@@ -133,7 +133,7 @@ def sshd_config(
     settings: Mapping[str, OptionValue],
     extra: Mapping[str, OptionValue],
 ) -> str:
-    """The server's configuration. The first value of a keyword wins, so `extra` comes first."""
+    """The server's configuration. What `extra` has takes the place of what is usual."""
     fixed: dict[str, OptionValue] = {
         "Port": port,
         "ListenAddress": HOST,
@@ -152,9 +152,14 @@ def sshd_config(
         # depend on that file, nor to kill what it runs half way.
         "SetEnv": "SHLVL=1",
     }
+    # Most keywords may be repeated, but a subsystem that is defined twice is an error.
+    taken = {keyword.lower() for keyword in extra}
+    own = {
+        name: value for name, value in {**fixed, **settings}.items() if name.lower() not in taken
+    }
     return "".join(
         f"{keyword} {line}\n"
-        for options in (extra, settings, fixed)
+        for options in (extra, own)
         for keyword, value in options.items()
         for line in _lines(value)
     )

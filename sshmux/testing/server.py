@@ -64,7 +64,7 @@ class PrivateServer:
         login_delay: seconds that the login shell takes to start, for each session, as a slow
             .bashrc does. Linux only, with nss_wrapper installed.
         options: more lines of sshd_config, by keyword; they win over this class's own. A bool
-            becomes yes or no, a list becomes a line for each item.
+            becomes yes or no, a list becomes a line for each item: none, for an empty one.
 
     Raises:
         ValueError: `methods` asks for what is not given, or cannot ask for all that is; the
