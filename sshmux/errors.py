@@ -337,6 +337,7 @@ class SFTPError(Error):
     code: int = 4
     srcpath: bytes | None = None
     dstpath: bytes | None = None
+    _named = False  # whether the words say which file
 
     def __init__(self, reason: str, lang: str = "", *, code: int | None = None) -> None:
         super().__init__(reason)

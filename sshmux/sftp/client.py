@@ -444,7 +444,7 @@ class SFTPClient:
             there = self.compose_path(path)
             handle = await self._server.open(there, flags, attrs or SFTPAttrs())
             return SFTPClientFile(
-                *(self, self._server, handle),
+                *(self, self._server, handle, there),
                 appending=bool(flags & FXF_APPEND),
                 encoding=encoding,
                 errors=errors,

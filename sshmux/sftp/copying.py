@@ -21,6 +21,7 @@ from .attrs import (
     SFTPName,
 )
 from .globbing import search
+from .operations import about
 from .paths import SFTPPath, basename
 from .sides import Here, Side, is_directory
 
@@ -132,6 +133,8 @@ class Copy:
         try:
             await work
         except (SFTPError, OSError) as error:
+            if isinstance(error, SFTPError):
+                about(error, path, there)
             if not hasattr(error, "srcpath") or error.srcpath is None:
                 error.srcpath, error.dstpath = path, there  # type: ignore[union-attr]
                 if not self.how.error_handler:

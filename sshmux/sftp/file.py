@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from . import bulk
 from .attrs import SFTPAttrs, SFTPVFSAttrs
 from .changes import owners, times_of
+from .operations import concerning
 
 if TYPE_CHECKING:
     from .operations import Operations
@@ -34,6 +35,7 @@ class SFTPClientFile(Generic[AnyStr]):
         client: object,
         server: Operations,
         handle: bytes,
+        path: bytes,
         *,
         appending: bool,
         encoding: str | None,
@@ -44,6 +46,7 @@ class SFTPClientFile(Generic[AnyStr]):
         self._client = client  # it lives as long as its files
         self._server = server
         self._handle: bytes | None = handle
+        self._path = path  # as it was opened
         self._offset: int | None = None if appending else 0  # None: at the end, wherever that is
         self._appending = appending
         self._encoding, self._errors = encoding, errors
@@ -103,8 +106,9 @@ class SFTPClientFile(Generic[AnyStr]):
                 end, most = None, 1
         found = bulk.read(self._server, self.handle, start, end, self._read_size, most)
         async with contextlib.aclosing(found):
-            async for at, data in found:
-                yield at, bytes(data)
+            with concerning(self._path):
+                async for at, data in found:
+                    yield at, bytes(data)
 
     async def _decode(self, at: int, data: bytes, *, whole: bool) -> tuple[str, int]:
         """The text, and its length in bytes: a character that was cut is read to its end."""
@@ -136,7 +140,8 @@ class SFTPClientFile(Generic[AnyStr]):
         at = (self._offset or 0) if offset is None else offset
         # What is appended goes to the end of that moment: one after the other keeps its order.
         most = 1 if self._appending else self._most or bulk.requests_for(self._write_size)
-        await bulk.write(self._server, self.handle, at, raw, self._write_size, most)
+        with concerning(self._path):
+            await bulk.write(self._server, self.handle, at, raw, self._write_size, most)
         self._ahead = b""
         self._offset = None if self._appending else at + len(raw)
         return len(raw)
@@ -215,7 +220,8 @@ class SFTPClientFile(Generic[AnyStr]):
 
     async def setstat(self, attrs: SFTPAttrs) -> None:
         """Sets those that are not None."""
-        await self._server.fsetstat(self.handle, attrs)
+        with concerning(self._path):
+            await self._server.fsetstat(self.handle, attrs)
 
     async def statvfs(self) -> SFTPVFSAttrs:
         """The file system it is on."""
@@ -260,7 +266,8 @@ class SFTPClientFile(Generic[AnyStr]):
         handle, self._handle = self._handle, None
         self._ahead = b""
         if handle is not None:
-            await self._server.close(handle)
+            with concerning(self._path):
+                await self._server.close(handle)
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from functools import partial
 
+from ..errors import SFTPError
 from ..tasks import finish
 from . import bulk
 from .attrs import SFTPAttrs
@@ -120,6 +121,11 @@ async def _here(path: bytes, flags: int) -> AsyncIterator[int]:
         raise
     try:
         yield file
+    except OSError as error:
+        # Reading and writing do not say of what; SFTPErrors are about the other side.
+        if error.filename is None and not isinstance(error, SFTPError):
+            error.filename = os.fsdecode(path)
+        raise
     finally:
         os.close(file)
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from ..errors import SFTPBadMessage, SFTPError, SFTPFailure, SFTPNoSpaceOnFilesystem
+from ..errors import (
+    SFTPBadMessage,
+    SFTPConnectionLost,
+    SFTPError,
+    SFTPFailure,
+    SFTPNoConnection,
+    SFTPNoSpaceOnFilesystem,
+)
 from ..errors import SFTPOpUnsupported as Unsupported
 from .attrs import SFTPAttrs, SFTPLimits, SFTPName, SFTPVFSAttrs, decode_names
 from .channel import Channel, Reply, expect
@@ -56,6 +63,8 @@ COPY_DATA = b"copy-data", b"1"
 T = TypeVar("T")
 
 _LEAST = 32 * 1024  # bytes of data in one request that every server takes
+_LEAST_PACKET = 34000  # bytes of a message that every server takes (the draft, section 3)
+_AROUND = 9  # bytes of a message before its body
 _MOST = MAX_PACKET - 1024  # that one message holds, whatever a server says
 
 
@@ -219,7 +228,7 @@ class Operations:
 
     async def _opened(self, kind: int, body: bytes, path: bytes) -> bytes:
         """A handle. One that nobody waits for any more is closed as soon as it is there."""
-        asked = self.channel.send(kind, body)
+        asked = self.channel.send(kind, self._fitting(body))
         try:
             reply = await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -228,7 +237,7 @@ class Operations:
         try:
             return _decoded(Unpacker.string, expect(reply, (HANDLE,)))
         except SFTPError as error:
-            raise _about(error, (path,)) from None
+            raise about(error, path) from None
 
     def _unwanted(self, asked: asyncio.Future[Reply]) -> None:
         if not asked.cancelled() and asked.exception() is None:
@@ -239,11 +248,20 @@ class Operations:
     async def _ask(
         self, kind: int, body: bytes, kinds: Sequence[int] = (), *paths: bytes
     ) -> Unpacker:
-        reply = await self.channel.send(kind, body)
+        reply = await self.channel.send(kind, self._fitting(body))
         try:
             return expect(reply, kinds or (STATUS,))
         except SFTPError as error:
-            raise _about(error, paths) from None
+            raise about(error, *paths) from None
+
+    def _fitting(self, body: bytes) -> bytes:
+        """A request that the server will take: OpenSSH's ends at one that is too long."""
+        most = (self.limits.max_packet_len or _LEAST_PACKET) - _AROUND
+        if len(body) > most:
+            raise SFTPBadMessage(
+                f"a path is too long: {len(body)} bytes, where {most} are the most"
+            )
+        return body
 
     async def _extended(
         self,
@@ -283,9 +301,19 @@ def _decoded(how: Callable[[Unpacker], T], body: Unpacker) -> T:
         raise SFTPBadMessage(f"the server's answer makes no sense: {error}") from None
 
 
-def _about(error: SFTPError, paths: Sequence[bytes]) -> SFTPError:
-    """The error, with the names of what it is about."""
-    if paths:
+def about(error: SFTPError, *paths: bytes) -> SFTPError:
+    """The error, with the names of what it is about, if it lacks them."""
+    if paths and not error._named and not isinstance(error, SFTPConnectionLost | SFTPNoConnection):
         names = " -> ".join(path.decode("utf-8", "backslashreplace") for path in paths)
         error.args = (f"{error}: {names}",)
+        error._named = True
     return error
+
+
+@contextlib.contextmanager
+def concerning(path: bytes) -> Iterator[None]:
+    """What goes wrong in the block is about a file."""
+    try:
+        yield
+    except SFTPError as error:
+        raise about(error, path) from None

@@ -31,6 +31,7 @@ class Session:
     def __init__(self, link: Link, scope: Scope, command: str | None) -> None:
         self.address = link.config.address
         self._link = link
+        self._subsystem = command is None
         self._said = b""  # on stderr
         self._leaving: asyncio.TimerHandle | None = None
         self.channel = Channel(self._cancel)
@@ -40,7 +41,7 @@ class Session:
             stderr=self._hear,
             live=True,
             feed=True,
-            subsystem=command is None,
+            subsystem=self._subsystem,
             greeting=greeting(),
         )
         self._life = Life(link, request, scope)
@@ -76,16 +77,17 @@ class Session:
         return server
 
     def _no_server(self, error: Exception) -> ChannelOpenError:
-        said = self._words
-        if "subsystem request failed" in said:
-            why = "the server has no subsystem `sftp` (Subsystem in its sshd_config)"
-        elif isinstance(error, SFTPError) and not isinstance(error, SFTPConnectionLost):
+        said, task = self._words, self._life.task
+        status = None if task.cancelled() else task.result()
+        if isinstance(error, SFTPError) and not isinstance(error, SFTPConnectionLost):
             why = (
                 f"{error}. Does a start-up file of the account (.bashrc, .cshrc) print something "
                 "in sessions without a terminal?"
             )
+        elif self._subsystem and ("subsystem request failed" in said or status is None):
+            # Over the mux engine ssh does not say so: the channel is closed without a status.
+            why = "the server has no subsystem `sftp` (Subsystem in its sshd_config)"
         else:
-            status = None if self._life.task.cancelled() else self._life.task.result()
             why = f"its SFTP server ended with status {status} before it said a word"
         return ChannelOpenError(
             f"no SFTP on {self.address}: {why}{f' ({said})' if said else ''}. "
