@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from ..errors import (
     NoSpaceLeft,
@@ -200,9 +201,18 @@ def _finish_here(file: int, said: Said, target: str, how: How) -> None:
     try:
         os.fchmod(file, stat.S_IMODE(os.stat(target).st_mode))
     except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(file, 0o666 & ~mask)
+        os.fchmod(file, 0o666 & ~_umask())
+
+
+def _umask() -> int:
+    """The process's mask. Linux tells it; elsewhere it is set for a moment, for all threads."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _position(file: int) -> int:

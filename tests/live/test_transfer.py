@@ -130,6 +130,19 @@ async def test_sizes(size: int, here: Path, there: Path) -> None:
             (there / "b").unlink()
 
 
+async def test_a_new_file_has_the_permissions_of_any_new_file(here: Path, there: Path) -> None:
+    (there / "a").write_text("A")
+    (there / "a").chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        async with lent() as connection:
+            await connection.get(there / "a", here / "a")
+            assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((here / "a").stat().st_mode) == 0o640
+
+
 async def test_places(here: Path, there: Path) -> None:
     (here / "a").write_text("A")
     async with lent() as connection:
