@@ -232,6 +232,9 @@ _REASONS: Sequence[tuple[str, type[TransferError]]] = (
     ("No space left", NoSpaceLeft),
     ("quota exceeded", NoSpaceLeft),
     ("File too large", NoSpaceLeft),
+    ("size limit exceeded", NoSpaceLeft),  # a shell, of a program that SIGXFSZ ended
+    ("Filesize limit", NoSpaceLeft),  # the same
+    ("SIGXFSZ", NoSpaceLeft),
     ("Wrote only", NoSpaceLeft),  # GNU tar
     ("Permission denied", TransferDenied),
     ("Operation not permitted", TransferDenied),

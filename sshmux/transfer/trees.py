@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from .files import How, here, threads
 from .progress import told
 from .remote import Remote, Said
 
+_BROKEN = "ended by SIGPIPE"  # a tar whose reader has left: that one knows why
 _KEPT = 16 * 1024  # bytes of what tar says
 
 
@@ -47,16 +49,16 @@ async def put_trees(
                     said = await remote.run(command, stdin=reading)
             finally:
                 os.close(reading)
-            status = await tar.child.wait()
+            why = await tar.failure()
     names = said.names
     if said.status != 0 or len(names) != 2:
         failed = scripts.failure(said.stderr, said.status, shown, target)
-        if status != 0 and tar.said:
-            raise _local(tar.said, shown, target) from failed
+        if why and why != _BROKEN:
+            raise _local(why, shown, target) from failed
         raise failed
-    if status != 0:
+    if why:
         await remote.tidy(names[0])
-        raise _local(tar.said, shown, target)
+        raise _local(why, shown, target)
     try:
         done = await remote.run(scripts.words(scripts.MERGE, *names))
     except BaseException:
@@ -79,7 +81,7 @@ def _packing(sources: Sequence[str]) -> tuple[list[str], str]:
 def _local(said: str, source: str, target: str) -> TransferError:
     error = scripts.failure(said, 1, source, target)
     if type(error) is TransferError:
-        return SourceChanged(f"{source} to {target}: tar here says: {said.strip()}")
+        return SourceChanged(f"{source} to {target}: tar here: {said}")
     return error
 
 
@@ -111,11 +113,12 @@ async def get_trees(
     except OSError as error:
         raise here(error, shown, target) from error
     try:
-        said, status, tar_said = await _receive(remote, sources, shown, target, part, how)
-        if said.status != 0:
+        said, why = await _receive(remote, sources, shown, target, part, how)
+        # The tar over there ends by SIGPIPE, or says so, when the one here has left.
+        if said.status != 0 and (not why or said.status != 128 + signal.SIGPIPE):
             raise scripts.failure(said.stderr, said.status, shown, target)
-        if status != 0:
-            raise _local(tar_said, shown, target)
+        if why:
+            raise _local(why, shown, target)
         if not inside:
             name = os.path.basename(sources[0].rstrip("/"))
             os.rename(os.path.join(part, name), os.path.join(part, last))
@@ -135,7 +138,7 @@ def _place(target: str) -> tuple[bool, str, str]:
 
 async def _receive(
     remote: Remote, sources: Sequence[str], shown: str, target: str, part: str, how: How
-) -> tuple[Said, int, str]:
+) -> tuple[Said, str]:
     reading, writing = os.pipe()
     words = ["tar", "-xpf" if how.preserve else "-xf", "-", "-C", part]
     async with _tar(words, reading=reading, writing=None) as tar:
@@ -144,7 +147,7 @@ async def _receive(
                 said = await remote.run(scripts.words(scripts.PACK, "-", *sources), stdout=writing)
         finally:
             os.close(writing)
-        return said, await tar.child.wait(), tar.said
+        return said, await tar.failure()
 
 
 class _Tar:
@@ -154,10 +157,14 @@ class _Tar:
         self.child = child
         self._heard = heard
 
-    @property
-    def said(self) -> str:
-        """What it said on stderr."""
-        return os.fsdecode(self._heard.bytes())
+    async def failure(self) -> str:
+        """Waits for its end. Why it failed, in its words; nothing if it did not."""
+        status = await self.child.wait()
+        await self._heard.ended()
+        said = os.fsdecode(self._heard.bytes()).strip()
+        if status >= 0:
+            return said or f"exit status {status}" if status else ""
+        return said or f"ended by {signal.Signals(-status).name}"
 
 
 @contextlib.asynccontextmanager

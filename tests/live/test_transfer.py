@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -483,3 +484,45 @@ async def test_rsync(here: Path, there: Path) -> None:
                 await connection.rsync(*pair)
         with pytest.raises(sshmux.TransferError, match="No such file"):
             await connection.rsync(here / "nothing", f":{there}")
+
+
+# Limits of size, as a quota
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+async def test_a_limit_of_size_over_there(ignored: bool, here: Path, there: Path) -> None:
+    """The program is told (EFBIG), or ended by SIGXFSZ."""
+    shell = here / "shell"
+    trap = "trap '' XFSZ; " if ignored else ""
+    shell.write_text(f'#!/bin/bash\n{trap}ulimit -f 100\nexec /bin/sh "$@"\n')
+    shell.chmod(0o755)
+    (here / "tree").mkdir()
+    for name in ("a", "tree/a"):
+        (here / name).write_bytes(os.urandom(1_000_000))
+    (there / "a").write_text("old")
+    async with lent(str(shell)) as connection:
+        with pytest.raises(sshmux.NoSpaceLeft, match="a to "):
+            await connection.put(here / "a", there / "a")
+        with pytest.raises(sshmux.NoSpaceLeft, match="tree to "):
+            await connection.put(here / "tree", there / "x", recurse=True)
+        assert [(path.name, path.read_text()) for path in there.iterdir()] == [("a", "old")]
+        (here / "a").write_bytes(b"small")
+        await connection.put(here / "a", there / "a")
+        assert (there / "a").read_bytes() == b"small"
+
+
+async def test_a_limit_of_size_here(here: Path, there: Path) -> None:
+    """tar has the limit of this program; Python is told, and its children are ended."""
+    (there / "tree").mkdir()
+    (there / "tree" / "a").write_bytes(os.urandom(1_000_000))
+    async with lent() as connection:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with pytest.raises(sshmux.NoSpaceLeft, match="SIGXFSZ"):
+                await connection.get(there / "tree", here / "x", recurse=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert os.listdir(here) == []
+        await connection.get(there / "tree", here / "x", recurse=True)
+    assert tree(here / "x") == tree(there / "tree")
