@@ -22,6 +22,7 @@ from .messages import extensions, greeting
 from .operations import Operations
 
 _KEPT = 2048  # bytes of stderr that may say why
+_REFUSED = (255, -1, None)  # what ssh, and the master, make of a channel without a status
 _LEAVE = 2.0  # seconds for the server to end once its input has
 
 
@@ -67,6 +68,9 @@ class Session:
             server = Operations(self.channel, known)
             await server.learn_limits()
         except (SFTPError, Malformed, ConnectionLost, OSError) as error:
+            if isinstance(error, SFTPConnectionLost | OSError):
+                # It is ending by itself, and its status tells why.
+                await asyncio.wait((self._life.task,), timeout=_LEAVE)
             await self._end()
             if self._life.error is not None:
                 raise self._life.error from None
@@ -84,9 +88,8 @@ class Session:
                 f"{error}. Does a start-up file of the account (.bashrc, .cshrc) print something "
                 "in sessions without a terminal?"
             )
-        elif self._subsystem and ("subsystem request failed" in said or status is None):
-            # Over the mux engine ssh does not say so: the channel is closed without a status.
-            why = "the server has no subsystem `sftp` (Subsystem in its sshd_config)"
+        elif self._subsystem and status in _REFUSED:
+            why = "the server has no working subsystem `sftp` (Subsystem in its sshd_config)"
         else:
             why = f"its SFTP server ended with status {status} before it said a word"
         return ChannelOpenError(

@@ -163,7 +163,8 @@ async def test_stdout_to_a_file_that_is_full() -> None:
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
         async with manager.get_connection(1) as connection, asyncio.timeout(20):
             with open("/dev/full", "wb") as full:
-                result = await connection.run("head -c 1000000 /dev/zero", stdout=full)
+                # More than fits on the way: else all of it is sent before the server hears of it.
+                result = await connection.run("head -c 100000000 /dev/zero", stdout=full)
             assert result.exit_status != 0
             assert (await connection.run("echo on")).stdout == "on\n"
 

@@ -221,7 +221,7 @@ async def _start(connection: Connection, server: list[str]) -> SFTPClient:
 
 async def test_no_subsystem() -> None:
     async with lent(options={"Subsystem": []}) as connection:
-        with pytest.raises(sshmux.ChannelOpenError, match="has no subsystem `sftp`"):
+        with pytest.raises(sshmux.ChannelOpenError, match="has no working subsystem `sftp`"):
             await connection.start_sftp_client()
         assert (await connection.run("echo well")).stdout == "well\n"
 
