@@ -485,9 +485,9 @@ async def test_modes(there: Path) -> None:
             await text.write("EINS")
             assert await text.read(1) == "\n"
         flags = sshmux.FXF_WRITE | sshmux.FXF_CREAT | sshmux.FXF_EXCL
-        async with sftp.open(there / "g", flags, sshmux.SFTPAttrs(permissions=0o400)) as text:
+        async with sftp.open(there / "g", flags, sshmux.SFTPAttrs(permissions=0o600)) as text:
             await text.write("text")
-        assert (there / "g").stat().st_mode & 0o777 == 0o400
+        assert (there / "g").stat().st_mode & 0o777 == 0o600
         async with sftp.open(there / "g", "w") as text:
             with pytest.raises(TypeError, match="takes str"):
                 await text.write(b"bytes")

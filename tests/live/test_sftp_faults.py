@@ -179,7 +179,8 @@ async def test_cancelled_requests(way: str, tmp_path: Path) -> None:
                 await task
         await file.close()
         assert await sftp.getsize("big") == 30_000_000
-        await until(lambda: not _opened(server, tmp_path))
+        if os.geteuid() == 0:  # sftp-server lets nobody else look
+            await until(lambda: not _opened(server, tmp_path))
 
 
 def _opened(server: psutil.Process, directory: Path) -> list[str]:
