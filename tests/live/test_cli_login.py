@@ -195,6 +195,7 @@ def test_a_password_is_stored_tried_used_and_forgotten(desk: Desk, server: Priva
     stored = desk("password", "set", "--stdin", server.alias, input="wrong\n")
     assert stored.returncode == 0
     refused = desk("password", "test", *at(server))
+    server.wait_for_log_blocking("^Failed ")
     assert (refused.returncode, server.failed_logins) == (1, 1)
     for _ in range(2):
         assert desk("password", "delete", server.alias).returncode == 0

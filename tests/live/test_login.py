@@ -267,6 +267,7 @@ async def test_a_wrong_password_is_tried_once_whoever_waits(kbdint: bool) -> Non
 
             results = await asyncio.gather(*(job() for _ in range(8)), return_exceptions=True)
             assert {type(result) for result in results} == {sshmux.PermissionDenied}
+            await server.wait_for_log("^Failed ")  # it may be logged after the client has gone
             assert (server.failed_logins, server.connections) == (1, 1)
             manager.set_password(1, PASSWORD)
             assert await asyncio.gather(*(job() for _ in range(8))) == ["in\n"] * 8

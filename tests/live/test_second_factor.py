@@ -105,6 +105,7 @@ async def test_a_wrong_stored_secret_is_one_wrong_code_whoever_waits() -> None:
             results = await asyncio.gather(*(use() for _ in range(20)), return_exceptions=True)
             assert {type(result) for result in results} == {sshmux.PermissionDenied}
             assert "one-time code was refused" in str(results[0])
+            await server.wait_for_log("^Failed ")  # it may be logged after the client has gone
             assert (server.connections, server.failed_logins) == (1, 1)
 
 

@@ -439,9 +439,11 @@ def test_a_used_code_is_refused_and_the_next_is_not() -> None:
         used, following = code(), code(1)
         assert type_answers(server, (CODE, used))[1] == 0
         assert type_answers(server, (CODE, used))[1] == 255
+        server.wait_for_log_blocking("^Failed ")
         assert (server.logins, server.failed_logins) == (1, 1)
         assert type_answers(server, (CODE, following))[1] == 0
         assert type_answers(server, (CODE, following))[1] == 255
+        server.wait_for_log_blocking("^Failed ", count=2)
         assert (server.logins, server.failed_logins) == (2, 2)
 
 
