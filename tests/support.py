@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import itertools
 import os
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from sshmux import ConnectionManager, Event
 from sshmux.testing import PrivateServer
@@ -57,6 +59,24 @@ def masters(directory: Path) -> list[psutil.Process]:
             found[line[line.index("-S") + 1]] = process
     return list(found.values())
 
+
+def no_terminals() -> str | None:
+    """Why a private sshd can give no terminals here; None if it can."""
+    if os.geteuid() == 0:
+        return None
+    ends = os.openpty()
+    try:
+        # sshd ends the connection when it may not give the terminal to that group.
+        given = os.fstat(ends[1]).st_gid == grp.getgrnam("tty").gr_gid
+    except KeyError:
+        return None
+    finally:
+        for end in ends:
+            os.close(end)
+    return None if given else "/dev/pts is mounted without gid=tty: terminals need root's sshd"
+
+
+needs_terminals = pytest.mark.skipif(no_terminals() is not None, reason=str(no_terminals()))
 
 _numbers = itertools.count(1)
 

@@ -18,7 +18,7 @@ import sshmux
 from sshmux import Connection
 from sshmux.testing import PrivateServer
 
-from ..support import managed, nap, sleepers, until
+from ..support import managed, nap, needs_terminals, sleepers, until
 
 pytestmark = pytest.mark.both_engines
 
@@ -144,7 +144,7 @@ async def test_cancelled_while_it_begins() -> None:
                 assert sleepers(seconds) == []
 
 
-@pytest.mark.parametrize("term_type", [None, "vt100"])
+@pytest.mark.parametrize("term_type", [None, pytest.param("vt100", marks=needs_terminals)])
 async def test_fifty_that_will_not_end_are_ended_at_once(term_type: str | None) -> None:
     seconds = nap()
     command = f"trap '' TERM HUP; sleep {seconds}; sleep {seconds}"

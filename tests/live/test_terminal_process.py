@@ -17,9 +17,9 @@ import sshmux
 from sshmux import Connection, RemoteProcess
 from sshmux.testing import PrivateServer
 
-from ..support import managed, nap, sleepers, until
+from ..support import managed, nap, needs_terminals, sleepers, until
 
-pytestmark = pytest.mark.both_engines
+pytestmark = [pytest.mark.both_engines, needs_terminals]
 
 SIZES = 100, 40
 
