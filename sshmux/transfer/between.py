@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, TransferError, VerifyError
+from ..tasks import finish
 from . import scripts
 from .moving import TransferResult
 from .remote import Remote, Said
@@ -139,12 +140,16 @@ async def _pipe(
             os.close(reading)
 
     tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(receive())]
-    try:
-        await asyncio.wait(tasks)
-    finally:
+
+    async def end() -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        for end in ends:  # of what was cancelled before it began
-            os.close(end)
+        while ends:  # of what was cancelled before it began
+            os.close(ends.pop())
+
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        await finish(end)
     return tasks[0].result(), tasks[1].result()

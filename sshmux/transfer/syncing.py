@@ -53,6 +53,10 @@ async def _run(words: Sequence[str], source: str, target: str) -> CompletedProce
         child = spawn(
             words, stdin=subprocess.DEVNULL, stdout=out_end, stderr=err_end, env=dict(os.environ)
         )
+    except BaseException:
+        out.close()
+        err.close()
+        raise
     finally:
         os.close(out_end)
         os.close(err_end)

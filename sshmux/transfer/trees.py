@@ -10,12 +10,18 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 
 import psutil
 
-from ..errors import SourceChanged, SourceNotFound, TransferError, TransferInterrupted
+from ..errors import (
+    ConfigError,
+    SourceChanged,
+    SourceNotFound,
+    TransferError,
+    TransferInterrupted,
+)
 from ..openssh.pipes import Reader
 from ..openssh.processes import Child, spawn
 from ..tasks import finish
@@ -42,13 +48,10 @@ async def put_trees(
         os.close(os.open(os.path.join(scratch, end), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
         words += ["-C", scratch, f"./{end}"]
         shown = ", ".join(sources)
-        reading, writing = os.pipe()
-        async with _tar(words, reading=None, writing=writing) as tar:
-            try:
-                with told(how.progress, shown, target, total, partial(_moved, tar.child, "write")):
-                    said = await remote.run(command, stdin=reading)
-            finally:
-                os.close(reading)
+        async with _tar(words, packs=True) as tar:
+            moved = partial(_moved, tar.child, "write")
+            with tar.pipe() as end_of_pipe, told(how.progress, shown, target, total, moved):
+                said = await remote.run(command, stdin=end_of_pipe)
             why = await tar.failure()
     names = said.names
     if said.status != 0 or len(names) != 2:
@@ -139,56 +142,76 @@ def _place(target: str) -> tuple[bool, str, str]:
 async def _receive(
     remote: Remote, sources: Sequence[str], shown: str, target: str, part: str, how: How
 ) -> tuple[Said, str]:
-    reading, writing = os.pipe()
     words = ["tar", "-xpf" if how.preserve else "-xf", "-", "-C", part]
-    async with _tar(words, reading=reading, writing=None) as tar:
-        try:
-            with told(how.progress, shown, target, 0, partial(_moved, tar.child, "read")):
-                said = await remote.run(scripts.words(scripts.PACK, "-", *sources), stdout=writing)
-        finally:
-            os.close(writing)
+    command = scripts.words(scripts.PACK, "-", *sources)
+    async with _tar(words, packs=False) as tar:
+        moved = partial(_moved, tar.child, "read")
+        with tar.pipe() as end_of_pipe, told(how.progress, shown, target, 0, moved):
+            said = await remote.run(command, stdout=end_of_pipe)
         return said, await tar.failure()
 
 
 class _Tar:
-    """A tar of this machine."""
+    """A tar of this machine, and our end of the pipe to it."""
 
-    def __init__(self, child: Child, heard: Reader) -> None:
+    def __init__(self, child: Child, heard: Reader, end_of_pipe: int) -> None:
         self.child = child
-        self._heard = heard
+        self.heard = heard
+        self._end_of_pipe = end_of_pipe
+
+    @contextlib.contextmanager
+    def pipe(self) -> Iterator[int]:
+        """Our end of the pipe, for the block only: tar waits for its end."""
+        try:
+            yield self._end_of_pipe
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes our end of the pipe, if it is open."""
+        end, self._end_of_pipe = self._end_of_pipe, -1
+        if end >= 0:
+            os.close(end)
 
     async def failure(self) -> str:
         """Waits for its end. Why it failed, in its words; nothing if it did not."""
         status = await self.child.wait()
-        await self._heard.ended()
-        said = os.fsdecode(self._heard.bytes()).strip()
+        await self.heard.ended()
+        said = os.fsdecode(self.heard.bytes()).strip()
         if status >= 0:
             return said or f"exit status {status}" if status else ""
         return said or f"ended by {signal.Signals(-status).name}"
 
 
 @contextlib.asynccontextmanager
-async def _tar(
-    words: Sequence[str], *, reading: int | None, writing: int | None
-) -> AsyncIterator[_Tar]:
-    """Runs tar with one end of a pipe, which is closed here; it does not outlive the block."""
-    heard, end = Reader.pipe(limit=_KEPT)
-    given = {"stdin": reading} if reading is not None else {"stdout": writing or 0}
+async def _tar(words: Sequence[str], *, packs: bool) -> AsyncIterator[_Tar]:
+    """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block."""
+    tar = _start(words, packs)
     try:
-        child = spawn(words, stderr=end, env=dict(os.environ, LC_ALL="C"), **given)
-    except BaseException:
-        heard.close()
-        raise
+        yield tar
+        await tar.heard.ended()
     finally:
-        os.close(end)
-        os.close(next(iter(given.values())))
-    try:
-        yield _Tar(child, heard)
-        await heard.ended()
-    finally:
-        if child.status is None:
-            await finish(partial(_end, child))
-        heard.close()
+        tar.close()
+        if tar.child.status is None:
+            await finish(partial(_end, tar.child))
+        tar.heard.close()
+
+
+def _start(words: Sequence[str], packs: bool) -> _Tar:
+    if shutil.which(words[0]) is None:
+        raise ConfigError("tar was not found on this machine: install it, or use SFTP")
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
+        reading, writing = os.pipe()
+        end_of_pipe, given = (reading, writing) if packs else (writing, reading)
+        ours.callback(os.close, end_of_pipe)
+        its.callback(os.close, given)
+        heard, end = Reader.pipe(limit=_KEPT)
+        ours.callback(heard.close)
+        its.callback(os.close, end)
+        pipe = {"stdout" if packs else "stdin": given}
+        child = spawn(words, stderr=end, env=dict(os.environ, LC_ALL="C"), **pipe)
+        ours.pop_all()
+    return _Tar(child, heard, end_of_pipe)
 
 
 async def _end(child: Child) -> None:

@@ -256,6 +256,28 @@ async def test_several_and_patterns(here: Path, there: Path) -> None:
 # What goes wrong
 
 
+async def test_a_machine_without_tar(
+    here: Path, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "d").mkdir()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ssh").symlink_to(shutil.which("ssh") or "")
+    async with lent() as connection:
+        await connection.put(here / "d", there / "d", recurse=True)
+        before = psutil.Process().num_fds()
+        with monkeypatch.context() as patched:
+            patched.setenv("PATH", str(programs))
+            with pytest.raises(sshmux.ConfigError, match="tar was not found"):
+                await connection.put(here / "d", there / "e", recurse=True)
+            with pytest.raises(sshmux.ConfigError, match="tar was not found"):
+                await connection.get(there / "d", here / "e", recurse=True)
+            with pytest.raises(sshmux.ConfigError, match="rsync was not found"):
+                await connection.rsync(here / "d", f":{there}/e")
+        assert psutil.Process().num_fds() == before
+        assert [*here.iterdir(), *there.iterdir()] == [here / "d", there / "d"]
+
+
 async def test_what_is_not_there(here: Path, there: Path) -> None:
     (here / "a").write_text("A")
     async with lent() as connection:
