@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .errors import NotLoggedIn as NotLoggedIn
     from .errors import PermissionDenied as PermissionDenied
     from .errors import ProcessError as ProcessError
+    from .errors import ProcessLimit as ProcessLimit
     from .errors import ProcessTimeout as ProcessTimeout
     from .errors import PromptDeclined as PromptDeclined
     from .errors import ProtocolMismatch as ProtocolMismatch
@@ -116,6 +117,7 @@ _HOMES = {
     "ConfigError": "errors",
     "ControlDirError": "errors",
     "DescriptorLimit": "errors",
+    "ProcessLimit": "errors",
     "ManagerClosed": "errors",
     "TimeoutError": "errors",
     "AcquireTimeout": "errors",

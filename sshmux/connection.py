@@ -95,6 +95,7 @@ class Connection(Forwarding, Transferring):
             ConnectionReleased: this connection was given back, or closed.
             ProtocolMismatch: engine="mux" cannot use this master.
             DescriptorLimit: nearly all descriptors of this program are open.
+            ProcessLimit: the system starts no more processes (engine="mux" needs none).
             ConfigError: the command cannot be sent as it is.
         """
         out, err = BytesIO(), BytesIO()

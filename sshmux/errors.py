@@ -139,6 +139,16 @@ class DescriptorLimit(Error, OSError):
         self.errno = errno.EMFILE
 
 
+class ProcessLimit(Error, OSError):
+    """The system starts no more processes: `ulimit -u`, a control group's limit, or no memory."""
+
+    transient = True
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.errno = errno.EAGAIN
+
+
 class ManagerClosed(Error, RuntimeError):
     """The manager was stopped; start a new one."""
 

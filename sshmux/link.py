@@ -173,6 +173,7 @@ class Link:
             SessionRefused: the server takes no session although none of ours is open.
             ProtocolMismatch: the master is not one that this engine can use.
             DescriptorLimit: nearly all descriptors are open.
+            ProcessLimit: no ssh client could be started; the connection is not harmed.
         """
         pauses = iter(_PAUSES)
         while True:

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ProcessLimit
 from ..tasks import settle
 from .exitwatch import ExitWatch
 from .pipes import Reader
@@ -109,23 +110,59 @@ def spawn(
 ) -> Child:
     """Starts a process. It has no controlling terminal, so ssh cannot ask anything behind our back.
 
-    Raises `ConfigError` when the program is not there, or the command line is too long for it.
+    Raises `ConfigError` when the program is not there, or the command line is too long for it, and
+    `ProcessLimit` when the system starts no more processes.
     """
     _left[:] = [popen for popen in _left if popen.poll() is None]
-    try:
-        popen = subprocess.Popen(
-            argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True
+
+    def start(executable: str | None = None) -> Child:
+        return Child(
+            subprocess.Popen(
+                argv,
+                executable=executable,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=env,
+                start_new_session=True,
+            )
         )
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{argv[0]!r} was not found: install OpenSSH's client "
-            "(openssh-client, openssh-clients), or name it with ssh_program="
-        ) from error
+
+    try:
+        try:
+            return start()
+        except PermissionError:
+            # It may be of a directory in PATH that we may not look into, and hide all the others'.
+            return start(_found(argv[0], env))
     except OSError as error:
-        if error.errno == errno.E2BIG:
-            raise too_long() from error
-        raise
-    return Child(popen)
+        raise _told(error, argv[0]) from error
+
+
+def _found(program: str, env: Mapping[str, str] | None) -> str:
+    """The path of a program that may be executed. Raises `FileNotFoundError`."""
+    path = shutil.which(program, path=(os.environ if env is None else env).get("PATH"))
+    if path is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    return path
+
+
+def _told(error: OSError, program: str) -> OSError | ConfigError:
+    """What the caller is told about a process that could not be started."""
+    match error.errno:
+        case errno.ENOENT:
+            return ConfigError(
+                f"{program!r} was not found: install OpenSSH's client "
+                "(openssh-client, openssh-clients), or name it with ssh_program="
+            )
+        case errno.E2BIG:
+            return too_long()
+        case errno.EAGAIN | errno.ENOMEM:
+            return ProcessLimit(
+                f"{program!r} could not be started ({error.strerror}): you may have no more "
+                "processes here (`ulimit -u`, or the limit of a control group). End some, run "
+                'fewer commands at once, or use engine="mux", which starts none for a command'
+            )
+    return error
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import weakref
 from collections.abc import Iterable
@@ -12,6 +13,9 @@ from ..errors import Error
 from .pool import Member, Pool
 
 log = logging.getLogger("sshmux.health")
+
+# What this program lacks to ask with: nothing is known of the connection then.
+_OURS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class Checker(Protocol):
@@ -56,6 +60,9 @@ async def check(pool: Pool, member: Member) -> None:
     try:
         await member.connection.check(pool.config.health_timeout)
     except (Error, TimeoutError, OSError) as error:
-        pool.check_failed(member, error)
+        if isinstance(error, OSError) and error.errno in _OURS:
+            log.warning("slot %d of %r was not checked: %s", member.slot, pool.cluster_id, error)
+        else:
+            pool.check_failed(member, error)
     else:
         member.health_check_failures = 0

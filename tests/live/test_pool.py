@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -249,6 +250,34 @@ async def test_an_unhealthy_master_is_replaced() -> None:
         assert [process.pid for process in masters(m.control_dir.path)] != [master.pid]
         assert await borrow_and_run(m, "echo well") == "well"
         assert server.logins == 2
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE])
+async def test_what_this_program_lacks_is_nobodys_illness(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The system's refusal is a stand-in: it has no such limit for root."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, health_interval=3600, max_health_failures=1, engine="ssh") as manager,
+    ):
+        async with manager.get_connection(1) as connection:
+            with monkeypatch.context() as patched:
+                patched.setattr("subprocess.Popen.__init__", refuse)
+                with pytest.raises((sshmux.ProcessLimit, sshmux.DescriptorLimit)):
+                    await connection.run("echo not started")
+            assert (await connection.run("echo on")).stdout == "on\n"
+        with monkeypatch.context() as patched:
+            patched.setattr("subprocess.Popen.__init__", refuse)
+            await manager.check_health()
+        assert (await manager.get_connection_metrics(1))["health_check_failures"] == 0
+        async with manager.get_connection(1) as connection:
+            assert (await connection.run("echo on")).stdout == "on\n"
+        assert server.logins == 1
 
 
 async def test_a_frozen_server_is_unhealthy_although_its_master_answers() -> None:
