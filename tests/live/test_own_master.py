@@ -37,8 +37,15 @@ async def own_master(server: PrivateServer, path: Path) -> AsyncIterator[subproc
         yield process
         assert process.poll() is None, "somebody ended the person's own master"
     finally:
-        process.terminate()
-        process.wait()
+        end(process)
+
+
+def end(master: subprocess.Popen[bytes]) -> None:
+    """SIGTERM until it is gone: ssh misses one that comes just before it waits for something."""
+    while master.poll() is None:
+        master.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            master.wait(0.3)
 
 
 def options(server: PrivateServer, **more: object) -> dict[str, object]:
@@ -147,8 +154,7 @@ async def test_when_it_goes_away_we_log_in_ourselves_or_say_so(place: Path) -> N
                         )
                         assert await use(manager) == "in\n"
                         stack.pop_all()
-                    master.terminate()
-                    master.wait()
+                    end(master)
 
                     async def gone() -> bool:
                         figures = await manager.get_connection_metrics(1)
