@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .figures import OWN, Figure
 from .limits import raise_descriptor_limit
 from .peers import PEERS
 from .table import show
-from .world import PLANS, Plan, World, open_world
+from .world import MEMORY, PLANS, Plan, World, open_world
 
 SUBJECTS: dict[str, Callable[[World], AsyncIterator[Figure]]] = {
     "run": sessions.sequential,
@@ -83,6 +83,7 @@ def machine(world: World) -> dict[str, Any]:
     return {
         "system": platform.system(),
         "architecture": platform.machine(),
+        "files": "in memory" if world.directory.is_relative_to(MEMORY) else "on a disk",
         "processors": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "openssh": re.sub(r"^OpenSSH_(\S+).*$", r"\1", said.strip(), flags=re.DOTALL).rstrip(","),
         "python": platform.python_version(),
@@ -126,6 +127,7 @@ def tell(run: Run, found: dict[str, Any], rounds: int) -> None:
         f"Python {about['python']}, event loop {about['event_loop']}",
         peers,
         f"{rounds} rounds, fewer of what takes seconds",
+        f"files {about['files']}",
         f"load before: {found['load_before']:.1f}",
     )
     run.console.print("; ".join(parts))
@@ -151,6 +153,12 @@ def arguments() -> argparse.Namespace:
     size.add_argument("--full", action="store_const", const="full", dest="plan", help="15 rounds")
     parser.add_argument(
         "--uvloop", action="store_true", help="in place of asyncio's own event loop"
+    )
+    parser.add_argument(
+        "--directory",
+        metavar="DIR",
+        default="",
+        help="where the files are, with a short path; default: in memory, where there is room",
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     parser.add_argument("--plot", metavar="FILE", help="draw the ratios there, as SVG")
@@ -198,7 +206,7 @@ def main() -> int:
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     raise_descriptor_limit()
-    plan = PLANS[chosen.plan or "default"]
+    plan = replace(PLANS[chosen.plan or "default"], directory=chosen.directory)
     names = chosen.subjects or list(TELLING if plan.name == "quick" else SUBJECTS)
     with asyncio.Runner(loop_factory=event_loop(chosen.uvloop)) as runner:
         found, run = runner.run(measure(console, plan, names))

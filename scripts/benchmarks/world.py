@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
@@ -25,10 +26,12 @@ from .peers import PEERS, asyncssh
 from .peers.worker import Worker
 
 SHELL = "/bin/sh"
+MEMORY = "/dev/shm"  # Linux
 # With sshd's usual 10, asyncssh runs into refusals at 8 commands at once: the server counts a
 # session for a moment longer than the client. (sshmux keeps to its own limit all the same.)
 MAX_SESSIONS = 100
 GRACE = 20  # seconds: PoolConfig's, for the bare masters too
+_ROOM = 4 * 1024**3  # bytes for files in memory: some of them twice, and as much to spare
 _STAY = 600  # seconds for which bare masters wait for their next turn
 _ENGINES = {OURS: "ssh", MUX: "mux"}
 _A_MOMENT = 30  # seconds for a peer to be ready
@@ -47,6 +50,7 @@ class Plan:
     small: int  # commands with input and output in a block
     megabytes: int
     thorough: bool = True  # not only what tells most of a subject
+    directory: str = ""  # for its files; `scratch` if none is named
 
     def rounds_of_seconds(self) -> int:
         """Of what takes seconds a turn: few, but a median needs three."""
@@ -228,10 +232,19 @@ class World:
             yield found
 
 
+def scratch() -> str:
+    """Where the files are: in memory, where there is room, or a disk would be what is measured.
+
+    Not in $TMPDIR, which is too long a path for a socket on macOS.
+    """
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= _ROOM:
+        return MEMORY
+    return "/tmp"
+
+
 @contextlib.asynccontextmanager
 async def open_world(plan: Plan, *, max_startups: str = "200:30:300") -> AsyncIterator[World]:
-    # Not in $TMPDIR, which is too long a path for a socket on macOS.
-    directory = Path(tempfile.mkdtemp(prefix="sshmux-bench-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="sshmux-bench-", dir=plan.directory or scratch()))
     limits: dict[str, Any] = {"max_sessions": MAX_SESSIONS, "max_startups": max_startups}
     try:
         async with contextlib.AsyncExitStack() as stack:
