@@ -135,7 +135,10 @@ def spawn(
             # It may be of a directory in PATH that we may not look into, and hide all the others'.
             return start(_found(argv[0], env))
     except OSError as error:
-        raise _told(error, argv[0]) from error
+        told = _told(error, argv[0])
+        if told is None:
+            raise
+        raise told from error
 
 
 def _found(program: str, env: Mapping[str, str] | None) -> str:
@@ -146,12 +149,12 @@ def _found(program: str, env: Mapping[str, str] | None) -> str:
     return path
 
 
-def _told(error: OSError, program: str) -> OSError | ConfigError:
-    """What the caller is told about a process that could not be started."""
+def _told(error: OSError, program: str) -> ConfigError | ProcessLimit | None:
+    """What the caller is told about a process that could not be started; None: nothing else."""
     match error.errno:
         case errno.ENOENT:
             return ConfigError(
-                f"{program!r} was not found: install OpenSSH's client "
+                f"{program!r} was not found, or may not be executed: install OpenSSH's client "
                 "(openssh-client, openssh-clients), or name it with ssh_program="
             )
         case errno.E2BIG:
@@ -162,7 +165,7 @@ def _told(error: OSError, program: str) -> OSError | ConfigError:
                 "processes here (`ulimit -u`, or the limit of a control group). End some, run "
                 'fewer commands at once, or use engine="mux", which starts none for a command'
             )
-    return error
+    return None
 
 
 @dataclass(frozen=True)
