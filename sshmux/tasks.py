@@ -48,7 +48,7 @@ class TaskGroup:
 _TRIES = 3  # of something that has to be finished, and is cancelled itself
 
 
-async def finish(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def finish(start: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Runs to its end, whatever cancellations reach the caller meanwhile; then passes them on.
 
     Parameters:

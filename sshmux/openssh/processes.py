@@ -177,10 +177,10 @@ class Captured:
     stderr: str
 
 
-async def capture(
-    argv: Sequence[str], *, timeout: float, env: dict[str, str] | None = None
-) -> Captured:
-    """Runs a short program and returns its output. Raises `TimeoutError` after killing it."""
+def listen_to(
+    argv: Sequence[str], env: dict[str, str] | None = None
+) -> tuple[Child, Reader, Reader]:
+    """Starts a program whose stdout and stderr are read; whoever calls it closes both."""
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
         out, out_end = Reader.pipe()
         undo.callback(out.close)
@@ -190,6 +190,14 @@ async def capture(
         always.callback(os.close, err_end)
         child = spawn(argv, stdout=out_end, stderr=err_end, env=env)
         undo.pop_all()
+    return child, out, err
+
+
+async def capture(
+    argv: Sequence[str], *, timeout: float, env: dict[str, str] | None = None
+) -> Captured:
+    """Runs a short program and returns its output. Raises `TimeoutError` after killing it."""
+    child, out, err = listen_to(argv, env)
     try:
         async with asyncio.timeout(timeout):
             status = await child.wait()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
-import subprocess
 from collections.abc import Sequence
 
 from ..errors import ConfigError, TransferDenied, TransferError, TransferInterrupted
 from ..link import Link
 from ..openssh import argv
-from ..openssh.pipes import Reader
-from ..openssh.processes import spawn
+from ..openssh.processes import listen_to
 from ..process import CompletedProcess
 from ..tasks import finish
 from .remote import Remote
@@ -47,32 +45,15 @@ async def rsync(
 
 
 async def _run(words: Sequence[str], source: str, target: str) -> CompletedProcess:
-    out, out_end = Reader.pipe()
-    err, err_end = Reader.pipe()
-    try:
-        child = spawn(
-            words, stdin=subprocess.DEVNULL, stdout=out_end, stderr=err_end, env=dict(os.environ)
-        )
-    except BaseException:
-        out.close()
-        err.close()
-        raise
-    finally:
-        os.close(out_end)
-        os.close(err_end)
-    try:
-        await child.wait()
-        await out.ended()
-        await err.ended()
-    finally:
-        if child.status is None:
-
-            async def end() -> None:
-                await child.end()
-
-            await finish(end)
-        out.close()
-        err.close()
+    child, out, err = listen_to(words)
+    with contextlib.closing(out), contextlib.closing(err):
+        try:
+            await child.wait()
+            await out.ended()
+            await err.ended()
+        finally:
+            if child.status is None:
+                await finish(child.end)
     status = child.status if child.status is not None else -1
     return CompletedProcess(f"rsync {source} {target}", status, out.text(), err.text())
 

@@ -187,14 +187,14 @@ class _Tar:
 async def _tar(words: Sequence[str], *, packs: bool) -> AsyncIterator[_Tar]:
     """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block."""
     tar = _start(words, packs)
-    try:
-        yield tar
-        await tar.heard.ended()
-    finally:
-        tar.close()
-        if tar.child.status is None:
-            await finish(partial(_end, tar.child))
-        tar.heard.close()
+    with contextlib.closing(tar.heard):
+        try:
+            yield tar
+            await tar.heard.ended()
+        finally:
+            tar.close()
+            if tar.child.status is None:
+                await finish(tar.child.end)
 
 
 def _start(words: Sequence[str], packs: bool) -> _Tar:
@@ -212,10 +212,6 @@ def _start(words: Sequence[str], packs: bool) -> _Tar:
         child = spawn(words, stderr=end, env=dict(os.environ, LC_ALL="C"), **pipe)
         ours.pop_all()
     return _Tar(child, heard, end_of_pipe)
-
-
-async def _end(child: Child) -> None:
-    await child.end()
 
 
 def _moved(child: Child, way: str) -> int:
