@@ -72,8 +72,8 @@ async def disturb(server: PrivateServer, directory: Path, until: float) -> None:
                 random.choice(living).kill()
             elif trouble == "term" and living:
                 random.choice(living).terminate()
-            elif trouble == "unlink":
-                random.choice(list(directory.glob("*.sock"))).unlink()
+            elif trouble == "unlink" and (sockets := list(directory.glob("*.sock"))):
+                random.choice(sockets).unlink()
             elif trouble == "drop":
                 server.drop_connections()
             elif trouble == "freeze":
