@@ -29,7 +29,7 @@ POOL_SIZE = 3
 TASKS = 8
 DEADLINE = 120  # seconds for everything
 
-# What to run, and the exit status to expect. A list is quoted for the shell over there.
+# What to run, and the exit status to expect. A list is quoted for the remote shell.
 COMMANDS: list[tuple[str | list[str], int]] = [
     ("uname -n", 0),
     ('echo "$SSH_CONNECTION"', 0),
@@ -139,7 +139,10 @@ class Demo:
                     result = await conn.run(command)
                 took = f"{(time.monotonic() - begun) * 1000:.0f}"
                 table.add_row(
-                    result.command, str(result.exit_status), took, str(result.stdout).rstrip()
+                    result.command,
+                    str(result.exit_status),
+                    took,
+                    str(result.stdout).rstrip(),
                 )
                 expect(result.exit_status == status, f"{command!r} ended with {result!r}")
             self.screen.show(table)

@@ -91,7 +91,7 @@ missing() {
     done
 }
 
-# The command for a person to type.
+# The command for a user to type.
 how_to_install() {
     local sudo='sudo '
     ((EUID)) || sudo=

@@ -61,13 +61,16 @@ if TYPE_CHECKING:
     from .errors import TransferInterrupted as TransferInterrupted
     from .errors import VerifyError as VerifyError
     from .forwards.listener import Listener as Listener
+    from .login.terminal import TerminalPrompter as TerminalPrompter
     from .manager import ConnectionManager as ConnectionManager
-    from .openssh.prompts import Prompt as Prompt
+    from .openssh.askpass.prompts import Prompt as Prompt
     from .pool.events import Event as Event
     from .pool.events import State as State
     from .pool.slots import PooledConnection as PooledConnection
-    from .process import CompletedProcess as CompletedProcess
-    from .remote_process import RemoteProcess as RemoteProcess
+    from .session.completed import CompletedProcess as CompletedProcess
+    from .session.process import RemoteProcess as RemoteProcess
+    from .session.streams import StreamReader as StreamReader
+    from .session.streams import StreamWriter as StreamWriter
     from .sftp.attrs import FILEXFER_TYPE_BLOCK_DEVICE as FILEXFER_TYPE_BLOCK_DEVICE
     from .sftp.attrs import FILEXFER_TYPE_CHAR_DEVICE as FILEXFER_TYPE_CHAR_DEVICE
     from .sftp.attrs import FILEXFER_TYPE_DIRECTORY as FILEXFER_TYPE_DIRECTORY
@@ -90,11 +93,8 @@ if TYPE_CHECKING:
     from .sftp.messages import FXF_TRUNC as FXF_TRUNC
     from .sftp.messages import FXF_WRITE as FXF_WRITE
     from .sftp.messages import FXR_OVERWRITE as FXR_OVERWRITE
-    from .streams import StreamReader as StreamReader
-    from .streams import StreamWriter as StreamWriter
-    from .terminal import TerminalPrompter as TerminalPrompter
-    from .transfer.between import copy as copy
-    from .transfer.moving import TransferResult as TransferResult
+    from .transfer.copy import copy as copy
+    from .transfer.transfers import TransferResult as TransferResult
 
 __version__ = "0.1.0"
 
@@ -103,16 +103,16 @@ _HOMES = {
     "ConnectionConfig": "config",
     "PoolConfig": "config",
     "Connection": "connection",
-    "CompletedProcess": "process",
-    "RemoteProcess": "remote_process",
+    "CompletedProcess": "session.completed",
+    "RemoteProcess": "session.process",
     "Listener": "forwards.listener",
-    "StreamReader": "streams",
-    "StreamWriter": "streams",
+    "StreamReader": "session.streams",
+    "StreamWriter": "session.streams",
     "PooledConnection": "pool.slots",
     "State": "pool.events",
     "Event": "pool.events",
-    "Prompt": "openssh.prompts",
-    "TerminalPrompter": "terminal",
+    "Prompt": "openssh.askpass.prompts",
+    "TerminalPrompter": "login.terminal",
     "Error": "errors",
     "ConfigError": "errors",
     "ControlDirError": "errors",
@@ -150,8 +150,8 @@ _HOMES = {
     "SourceChanged": "errors",
     "VerifyError": "errors",
     "TransferInterrupted": "errors",
-    "TransferResult": "transfer.moving",
-    "copy": "transfer.between",
+    "TransferResult": "transfer.transfers",
+    "copy": "transfer.copy",
     "SFTPError": "errors",
     "SFTPEOFError": "errors",
     "SFTPNoSuchFile": "errors",

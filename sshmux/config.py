@@ -80,7 +80,7 @@ class ConnectionConfig:
         timeout: seconds for a whole log-in: name, connect, key exchange, authentication, retries.
         keepalive_interval: seconds between keepalives (`ServerAliveInterval`); 0 for none.
         known_hosts_file: another `UserKnownHostsFile`; None leaves it to ssh_config.
-        strict_host_key_checking: True refuses unknown keys, unless a person confirms one (see
+        strict_host_key_checking: True refuses unknown keys, unless a user confirms one (see
             the manager's `prompter`); "accept-new", "yes" and "ask" go to ssh as they are;
             "config" leaves it to ssh_config; False accepts any key, and is warned about each
             time it is used.
@@ -89,11 +89,11 @@ class ConnectionConfig:
         agent_forwarding: forward the agent to sessions; None leaves it to ssh_config.
         max_sessions: what the server's MaxSessions is thought to be (sshd's default is 10). One
             place is kept for checks and for ending commands; a lower limit is learned.
-        remote_shell: the family of the login shell over there: "auto" learns it from the first
+        remote_shell: the family of the remote login shell: "auto" learns it from the first
             command. "none" sends commands as they are, for accounts without a shell: then a
             command cannot be ended from here, only left.
         ssh_program: the ssh to run; a name is looked up on PATH.
-        control_path: use the master that the person has logged in with, behind this socket, and
+        control_path: use the master that the user has logged in with, behind this socket, and
             never end it; "config" for what ssh_config says (`ControlPath`). When there is none,
             `dial` counts.
         dial: "never" refuses to log in: only masters that live already are used, those of
@@ -189,7 +189,7 @@ class ConnectionConfig:
 
     @property
     def address(self) -> str:
-        """`user@host:port`, as far as given here: for people, logs and records."""
+        """`user@host:port`, as far as given here: for users, logs and records."""
         user = f"{self.username}@" if self.username else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{user}{host}" + (f":{self.port}" if self.port != 22 else "")
@@ -217,10 +217,10 @@ class PoolConfig:
         dial_backoff: the pause after the first failed try; it doubles, with jitter.
         grace: how long a master outlives a manager that was killed (`ControlPersist`).
         persist: how long masters outlive `stop()`; 0 closes them.
-        one_time_pool_size: the most masters of a cluster whose log-in takes a person or a
+        one_time_pool_size: the most masters of a cluster whose log-in takes a user or a
             one-time code: whoever comes when all are taken waits, rather than have another code
             typed. See `sessions_per_connection`.
-        prompt_timeout: how long a person may take to answer one prompt. It does not count
+        prompt_timeout: how long a user may take to answer one prompt. It does not count
             against the log-in's `timeout`; a server has a limit of its own (LoginGraceTime).
         share_jump_hosts: log in to a jump host (ProxyJump) once, for all masters and clusters
             behind it; False leaves jumping to ssh, with a log-in of its own for each master.

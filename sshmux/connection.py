@@ -12,24 +12,24 @@ from typing import Any, Self
 
 from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
-from .execution import Request, Scope
-from .forwards.face import Forwarding
-from .link import SIGNALLED, Link
-from .openssh.master import Master
-from .openssh.pty import Terminal, wanted_terminal
+from .forwards.methods import ForwardMethods
+from .openssh.control.master import Master
 from .openssh.remote import LOGIN_SHELL, merged, needs_shell
-from .process import SOME_SIGNAL, CompletedProcess, timed_out
-from .redirect import Target, descriptor_of
-from .sftp.starting import StartingSFTP
-from .starting import PIPE, STDOUT, Sink, Source, Starting, Wanted
-from .tasks import finish
-from .transfer.face import Transferring
+from .session.completed import SOME_SIGNAL, CompletedProcess, timed_out
+from .session.execution import ExecutionOptions, Scope
+from .session.link import SIGNALLED, Link
+from .session.redirect import Target, descriptor_of
+from .session.start import PIPE, STDOUT, ProcessContext, ProcessOptions, Sink, Source
+from .sftp.context import SFTPClientContext
+from .system.pty import Terminal, wanted_terminal
+from .system.tasks import run_to_end
+from .transfer.methods import TransferMethods
 
 Command = str | Sequence[str]
 TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
 
 
-class Connection(Forwarding, Transferring):
+class Connection(ForwardMethods, TransferMethods):
     """An open connection to a cluster: run commands on it, as many at once as the server takes.
 
     From `get_connection()` it is lent: at the end of the block it goes dead, and says so when it
@@ -65,7 +65,7 @@ class Connection(Forwarding, Transferring):
     ) -> CompletedProcess:
         """Runs a command and returns when it has ended and all its output was read.
 
-        Cancelling the caller, or running out of time, ends the command's process group over there
+        Cancelling the caller, or running out of time, ends the command's remote process group
         (SIGTERM, then SIGKILL after 2 s) before it returns.
 
         Parameters:
@@ -99,7 +99,7 @@ class Connection(Forwarding, Transferring):
             ConfigError: the command cannot be sent as it is.
         """
         out, err = BytesIO(), BytesIO()
-        request = Request("", stdout=out, stderr=err.write)
+        request = ExecutionOptions("", stdout=out, stderr=err.write)
         request.terminal = self._terminal(term_type, term_size, True)
         if request.terminal is not None and stdout is not None:
             raise ConfigError("stdout= does not go with term_type=: use create_process()")
@@ -150,7 +150,7 @@ class Connection(Forwarding, Transferring):
         Raises what `run` raises, but for `ProcessError` and `ProcessTimeout`.
         """
         line = await self._line(command, env, cwd)
-        request = Request(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
+        request = ExecutionOptions(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
         return await self._link.execute(request, self._scope)
 
     def create_process(
@@ -167,10 +167,10 @@ class Connection(Forwarding, Transferring):
         term_type: str | None = None,
         term_size: Sequence[int] = TERM_SIZE,
         request_pty: bool | str = True,
-    ) -> Starting[Any]:
+    ) -> ProcessContext[Any]:
         """Starts a command: `async with conn.create_process(…) as process`, or `await` it.
 
-        Leaving the block ends the command's process group over there, unless it has ended.
+        Leaving the block ends the command's process group on the remote, unless it has ended.
 
         Parameters:
             command, env, cwd: as for `run`. None is the login shell itself.
@@ -195,12 +195,12 @@ class Connection(Forwarding, Transferring):
         terminal = self._terminal(term_type, term_size, request_pty, shell=command is None)
         merge = stderr == STDOUT and terminal is None
         words = LOGIN_SHELL if command is None else command
-        wanted = Wanted(
+        wanted = ProcessOptions(
             "" if command is None else _text(command),
             lambda: self._process_line(words, env, cwd, merge=merge),
             *(env, stdin, stdout, stderr, encoding, errors, terminal),
         )
-        return Starting(self._link, self._scope, wanted)
+        return ProcessContext(self._link, self._scope, wanted)
 
     def _terminal(
         self,
@@ -233,7 +233,7 @@ class Connection(Forwarding, Transferring):
         path_encoding: str | None = "utf-8",
         path_errors: str = "surrogateescape",
         server: Command | None = None,
-    ) -> StartingSFTP:
+    ) -> SFTPClientContext:
         """Starts an SFTP client: `async with conn.start_sftp_client() as sftp`, or `await` it.
 
         It is a session like any other: it takes one of the server's MaxSessions places, and ends
@@ -254,7 +254,7 @@ class Connection(Forwarding, Transferring):
             self._scope.check()
             return None if server is None else await self._line(server, None, None)
 
-        return StartingSFTP(self._link, self._scope, line, path_encoding, path_errors)
+        return SFTPClientContext(self._link, self._scope, line, path_encoding, path_errors)
 
     async def check(self, timeout: float = 10) -> None:
         """Checks the master and the link, each within `timeout` seconds.
@@ -325,7 +325,7 @@ class Connection(Forwarding, Transferring):
 
     async def _run(
         self,
-        request: Request,
+        request: ExecutionOptions,
         command: Command,
         env: Mapping[str, str] | None,
         cwd: str | None,
@@ -364,9 +364,9 @@ class Connection(Forwarding, Transferring):
                 "while this command ran on it"
             )
             # Cancelled or not: a command that nobody waits for must not live on.
-            await finish(lambda: self._link.end(list(self._scope.running), error))
-        if self._link.belongings:
-            await finish(lambda: self._link.end_belongings(self._scope))
+            await run_to_end(lambda: self._link.end(list(self._scope.running), error))
+        if self._link.attachments:
+            await run_to_end(lambda: self._link.end_attachments(self._scope))
 
 
 def _text(command: Command) -> str:

@@ -217,7 +217,7 @@ class PermissionDenied(DisconnectError):
 
 
 class PromptDeclined(PermissionDenied):
-    """ssh asked for something that nobody answered: a person declined, or nobody was there."""
+    """ssh asked for something that nobody answered: a user declined, or nobody was there."""
 
 
 class NotLoggedIn(DisconnectError):
@@ -383,7 +383,7 @@ class SFTPFailure(SFTPError):
 
 
 class SFTPNoSpaceOnFilesystem(SFTPFailure, OSError):
-    """Writing failed, and the file system over there is full."""
+    """Writing failed, and the remote file system is full."""
 
     errno = errno.ENOSPC
 
@@ -415,10 +415,18 @@ class SFTPOpUnsupported(SFTPError):
 E = TypeVar("E", bound=Exception)
 
 
-def again(error: E) -> E:
+def fresh_copy(error: E) -> E:
     """A copy to raise somewhere else: one exception in two tasks would mix their tracebacks."""
     if not isinstance(error, Error):
         return error
     other = copy.copy(error)
     other.__cause__ = error.__cause__
     return other
+
+
+def command_too_long() -> ConfigError:
+    """The error for a line that no shell gets whole: an argument has 128 KiB on Linux."""
+    return ConfigError(
+        "the command is too long for a command line: send it as a script with "
+        "run('sh -s', input=script)"
+    )

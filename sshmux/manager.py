@@ -1,4 +1,4 @@
-"""ConnectionManager: the API that people know."""
+"""ConnectionManager: the API that users know."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .answers import Asking, Prompter
 from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds
 from .connection import Connection
-from .credentials import Credentials
-from .dialler import Dialler
 from .errors import ConfigError, Error, ManagerClosed
-from .jumps import Jumps
-from .keeping import Secrets
-from .link import ENGINES, Link
-from .means import Means, Places
-from .openssh.controldir import ControlDir, own_identity
-from .openssh.guardian import Guardian
-from .openssh.sweep import sweep
+from .login.answers import Prompter, PromptQueue
+from .login.context import DialLimiter, LoginContext
+from .login.credentials import Credentials
+from .login.dialler import Dialler
+from .login.jumps import JumpHosts
+from .login.secret_storage import SecretStorage
+from .login.totp import OneTimeCodes
+from .openssh.control.directory import ControlDir, own_identity
+from .openssh.control.guardian import Guardian
+from .openssh.control.sweep import sweep
 from .pool.borrow import Borrow
 from .pool.events import Events, Subscriber
 from .pool.health import check_pools, check_regularly
 from .pool.pool import Pool
-from .registry import Cluster, Done, reject_unknown
-from .tasks import TaskGroup, finish
-from .totp import OneTimeCodes
+from .pool.registry import Cluster, Done, reject_unknown
+from .session.link import ENGINES, Link
+from .system.tasks import TaskGroup, run_to_end
 
 log = logging.getLogger("sshmux.manager")
 
 _TEST_DEADLINE = 30.0  # seconds for the command of test_connection
 
 
-class ConnectionManager(Secrets):
+class ConnectionManager(SecretStorage):
     """A pool of ControlMasters for each registered cluster.
 
     Use it as `async with ConnectionManager() as manager`, or call `start()` and `stop()`. Without
@@ -81,7 +81,7 @@ class ConnectionManager(Secrets):
         keyring_service: str = "sshmux",
         **more: Any,
     ) -> None:
-        self._stopped = False
+        self._manager_closed = False
         self._started = False
         self._clusters: dict[Hashable, Cluster] = {}
         if engine not in ENGINES:
@@ -105,7 +105,7 @@ class ConnectionManager(Secrets):
         self._credentials = Credentials(keyring_service)
         self._prompter = prompter
         self._codes = OneTimeCodes()
-        self._jumps = Jumps()
+        self._jumps = JumpHosts()
         self._events = Events()
         self._own: set[Link] = set()
         self._endings = TaskGroup()
@@ -117,7 +117,7 @@ class ConnectionManager(Secrets):
         self._own_slots = 0
 
     def __repr__(self) -> str:
-        state = "stopped" if self._stopped else "started" if self._started else "not started"
+        state = "stopped" if self._manager_closed else "started" if self._started else "not started"
         return (
             f"<ConnectionManager {state}, {len(self._clusters)} clusters, {self.control_dir.path}>"
         )
@@ -132,7 +132,7 @@ class ConnectionManager(Secrets):
         self._enter_loop()
         if self._started:
             return
-        self._stopped = False
+        self._manager_closed = False
         self.control_dir.open()
         removed = await sweep(self.control_dir)
         if removed:
@@ -154,9 +154,9 @@ class ConnectionManager(Secrets):
         raises `ManagerClosed`, until `start()`.
         """
         self._enter_loop()
-        self._stopped = True
+        self._manager_closed = True
         self._started = False
-        await finish(self._end_once)
+        await run_to_end(self._end_once)
 
     async def _end_once(self) -> None:
         """Two who stop wait for the same end."""
@@ -178,8 +178,8 @@ class ConnectionManager(Secrets):
             cluster.pool = None
         drain = self.config.drain_timeout
         await asyncio.gather(
-            *(pool.close(_stopped, drain=drain, leave=self._leaves(pool)) for pool in pools),
-            *(link.close(drain=drain, error=_stopped()) for link in tuple(self._own)),
+            *(pool.close(_manager_closed, drain=drain, leave=self._leaves(pool)) for pool in pools),
+            *(link.close(drain=drain, error=_manager_closed()) for link in tuple(self._own)),
         )
         self._own.clear()
         await self._endings.wait()
@@ -206,7 +206,7 @@ class ConnectionManager(Secrets):
 
     def __del__(self) -> None:
         pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
-        if self._stopped or not (pools or self._started):
+        if self._manager_closed or not (pools or self._started):
             return
         warnings.warn(
             f"{self!r} was never stopped: call `await manager.stop()`, or use `async with`. Its "
@@ -242,23 +242,23 @@ class ConnectionManager(Secrets):
                 self._abandon(end=True)
                 self._started = False
             self._loop = loop
-            self._means = self._make_means()
+            self._context = self._make_login_context()
 
-    def _make_means(self) -> Means:
+    def _make_login_context(self) -> LoginContext:
         """What belongs to one loop: the manager must not be kept alive by it."""
         jumps = self._jumps
-        means = Means(
+        context = LoginContext(
             pool=self.config,
             engine=self._engine,
             directory=self.control_dir,
             credentials=self._credentials,
             codes=self._codes,
-            asking=Asking(self._prompter, self.config.prompt_timeout),
-            places=Places(self.config),
-            jump_host=lambda config: jumps.get(config, means),
+            asking=PromptQueue(self._prompter, self.config.prompt_timeout),
+            places=DialLimiter(self.config),
+            jump_host=lambda config: jumps.get(config, context),
             before_dial=_weakly(self._before_dial),
         )
-        return means
+        return context
 
     # Clusters
 
@@ -356,12 +356,12 @@ class ConnectionManager(Secrets):
 
     def _pool(self, cluster_id: Hashable) -> Pool:
         """The cluster's pool in this loop, made when it is first needed."""
-        if self._stopped:
-            raise _stopped()
+        if self._manager_closed:
+            raise _manager_closed()
         self._enter_loop()
         cluster = self._cluster(cluster_id)
         if cluster.pool is None:
-            dialler = Dialler(cluster.label, cluster_id, cluster.config, self._means)
+            dialler = Dialler(cluster.label, cluster_id, cluster.config, self._context)
             cluster.pool = Pool(cluster_id, self.config, dialler, self._events, care=self._started)
         return cluster.pool
 
@@ -420,8 +420,8 @@ class ConnectionManager(Secrets):
         try:
             link = await task
         except asyncio.CancelledError:
-            if self._stopped:
-                raise _stopped() from None
+            if self._manager_closed:
+                raise _manager_closed() from None
             raise
         finally:
             self._connecting.discard(task)
@@ -503,7 +503,7 @@ def _own_lost(ref: weakref.ref[ConnectionManager], link: Link) -> None:
         manager._endings.start(link.close_lost())
 
 
-def _stopped() -> ManagerClosed:
+def _manager_closed() -> ManagerClosed:
     return ManagerClosed("the manager was stopped: call start() again, or make a new one")
 
 

@@ -90,7 +90,7 @@ class Dropbear:
 
     @property
     def config_file(self) -> Path:
-        """An ssh_config with nothing of the person's own (`ssh -F`)."""
+        """An ssh_config with nothing of the user's own (`ssh -F`)."""
         return self._files.ssh_config
 
     @property

@@ -142,7 +142,7 @@ class HostileServer:
 
     @property
     def config_file(self) -> Path:
-        """An ssh_config with nothing of the person's own (`ssh -F`)."""
+        """An ssh_config with nothing of the user's own (`ssh -F`)."""
         return self._files.ssh_config
 
     def register(self, manager: Any, cluster_id: Hashable, **overrides: Any) -> None:

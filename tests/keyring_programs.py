@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sshmux import ConnectionManager
-from sshmux.credentials import DEADLINE, Credentials
 from sshmux.errors import ConfigError
+from sshmux.login.credentials import DEADLINE, Credentials
 
 from .support import PATIENCE
 
@@ -90,7 +90,7 @@ class Steps:
         self._manager.delete_password(1)
 
     def log_in(self) -> str:
-        """What a command over there says, or how the log-in failed."""
+        """What a remote command says, or how the log-in failed."""
 
         async def main() -> str:
             async with self._manager as manager, manager.get_connection(1) as connection:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sshmux.openssh.muxproto import Alive, AliveCheck, Decoder, Hello, NewSession
+from sshmux.openssh.mux.protocol import Alive, AliveCheck, Decoder, Hello, NewSession
 
 
 @dataclass

@@ -178,13 +178,13 @@ class SecretService:
         self._daemon.send_signal(signal.SIGCONT)
 
     def lock(self) -> None:
-        """As a screen lock may do, or a person. What is in it, is asked for by a prompt."""
+        """As a screen lock may do, or a user. What is in it, is asked for by a prompt."""
         with self._collection() as collection:
             collection.lock()
             assert collection.is_locked()
 
     def unlock(self) -> None:
-        """As a person does who knows the password."""
+        """As a user does who knows the password."""
         from secretstorage.defines import SS_PATH
         from secretstorage.util import DBusAddressWrapper, format_secret, open_session
 

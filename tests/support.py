@@ -42,7 +42,7 @@ def helpers() -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):  # it may be ending at this moment
             line = process.cmdline()
             dead = process.status() == psutil.STATUS_ZOMBIE
-            if not dead and any("sshmux.openssh import askpass" in word for word in line):
+            if not dead and any("sshmux.openssh.askpass import helper" in word for word in line):
                 found.append(process)
     return found
 
@@ -87,7 +87,7 @@ def nap() -> str:
 
 
 def sleepers(seconds: str) -> list[psutil.Process]:
-    """Living `sleep SECONDS` processes: commands over there, which is here."""
+    """Living `sleep SECONDS` processes: commands on the remote, which is here."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         dead = process.info["status"] == psutil.STATUS_ZOMBIE

@@ -35,7 +35,7 @@ async def log_ins(world: World) -> AsyncIterator[Figure]:
         config = _behind(world, far)
         plain = await enter(world.manager())
         native = await enter(world.manager(share_jump_hosts=False))
-        asking = await enter(world.manager(prompter=_person))
+        asking = await enter(world.manager(prompter=_user))
         for manager in (plain, asking):
             world.server.register(manager, "key")
         typed.register(asking, "typed", key_file=None)
@@ -72,7 +72,7 @@ async def log_ins(world: World) -> AsyncIterator[Figure]:
         )
 
 
-async def _person(prompt: Prompt) -> str:
+async def _user(prompt: Prompt) -> str:
     return _PASSWORD
 
 

@@ -58,7 +58,7 @@ async def sequential(world: World) -> AsyncIterator[Figure]:
             Goal(0.30, BARE, MUX),
             Goal(1.12, FLOOR, MUX),
         ),
-        note="the announcement is what makes a command over there endable",
+        note="the announcement is what makes a remote command endable",
     )
     yield Figure(
         "run.cpu",

@@ -1,4 +1,4 @@
-"""The figures for people: ratios first, then what they were made from, then the goals."""
+"""The figures for users: ratios first, then what they were made from, then the goals."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sshmux import ConfigError, Connection, ConnectionManager
 from sshmux.openssh import argv
-from sshmux.openssh.processes import client_environment
+from sshmux.openssh.environment import client_environment
 from sshmux.openssh.version import ssh_version
 from sshmux.testing import PrivateServer, WrapperMissing
 

@@ -13,9 +13,9 @@ import click
 
 from ..config import ConnectionConfig
 from ..openssh import argv
-from ..openssh.controldir import ControlDir
-from ..openssh.processes import Captured, capture
-from . import completion, inventory, words
+from ..openssh.control.directory import ControlDir
+from ..system.processes import Captured, capture
+from . import completion, formatting, inventory
 
 _NO_SUCH = 3
 
@@ -47,7 +47,7 @@ class Verdict:
 @click.option("--timeout", default=10.0, show_default=True, help="Seconds for each of the two.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects.")
 def command(names: tuple[str, ...], timeout: float, as_json: bool) -> None:
-    """Ask connections whether they work: the master, then a command over there.
+    """Ask connections whether they work: the master, then a remote command.
 
     NAME is a connection's name, a cluster or a target, as `sshmux ls` shows them, or a pattern
     ('hpc*'). Without one, all are checked. Nothing is ever dialled.
@@ -107,7 +107,7 @@ def _show(verdicts: list[Verdict]) -> None:
     if not verdicts:
         click.echo("No connections to check.")
         return
-    table = words.table("NAME", "TARGET", "RESULT", ">MASTER", ">COMMAND")
+    table = formatting.table("NAME", "TARGET", "RESULT", ">MASTER", ">COMMAND")
     for verdict in verdicts:
         table.add_row(
             verdict.item.name,
@@ -116,7 +116,7 @@ def _show(verdicts: list[Verdict]) -> None:
             _milliseconds(verdict.master_seconds),
             _milliseconds(verdict.command_seconds),
         )
-    words.console().print(table)
+    formatting.console().print(table)
 
 
 def _milliseconds(value: float | None) -> str:

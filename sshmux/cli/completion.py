@@ -31,7 +31,7 @@ def command(shell: str) -> None:
 
 def names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names and clusters in the control directory."""
-    from ..openssh.controldir import ControlDir
+    from ..openssh.control.directory import ControlDir
     from .inventory import read
 
     items = read(ControlDir())

@@ -13,18 +13,18 @@ import click
 from .. import __version__
 from ..config import ConnectionConfig
 from ..connection import Connection
-from ..credentials import Credentials, describe_keyring, totp_entry
 from ..errors import Error
+from ..login.credentials import Credentials, describe_keyring, totp_entry
+from ..login.lookup import addresses
 from ..manager import ConnectionManager
-from ..openssh.probe import count_sessions
-from ..openssh.processes import capture
+from ..openssh.control.probe import count_sessions
 from ..openssh.resolve import Resolved, resolve
 from ..openssh.trace import Trace
 from ..openssh.version import ssh_version
-from ..stored import addresses
+from ..system.processes import capture
 from . import completion, report, target
 
-_ASK_DEADLINE = 20.0  # seconds for each thing that is tried over there
+_ASK_DEADLINE = 20.0  # seconds for each thing that is tried on the remote
 _AGENT_DEADLINE = 3.0
 
 Facts = dict[str, Any]
@@ -148,7 +148,7 @@ def _log_in_facts(trace: Trace) -> Facts:
 
 
 async def _look_around(connection: Connection, facts: Facts, sessions: int) -> None:
-    """What only a command over there can tell."""
+    """What only a remote command can tell."""
     seconds = facts["log_in"]["seconds"]
     seconds["first_command"], _ = await _timed(connection, "true")
     seconds["next_command"], _ = await _timed(connection, "true")

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from ..connection import Connection
-from ..entering import Entering
 from ..errors import ConnectionLost
 from ..forwards.listener import Listener
-from . import completion, moving
+from ..system.contexts import AwaitableContext
+from . import completion, transfers
 
 _TO_HOST = 3  # parts of PORT:HOST:PORT
 
@@ -22,10 +22,10 @@ _TO_HOST = 3  # parts of PORT:HOST:PORT
 @click.command("forward")
 @click.argument("host", shell_complete=completion.hosts)
 @click.option("-L", "local", multiple=True, metavar="[HOST:]PORT:HOST:PORT", help="Listen here.")
-@click.option("-R", "remote", multiple=True, metavar="[HOST:]PORT:HOST:PORT", help="Over there.")
+@click.option("-R", "remote", multiple=True, metavar="[HOST:]PORT:HOST:PORT", help="On the remote.")
 @click.option("-D", "socks", multiple=True, metavar="[HOST:]PORT", help="A SOCKS proxy here.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each.")
-@moving.connection_options
+@transfers.connection_options
 def command(
     host: str,
     local: tuple[str, ...],
@@ -61,7 +61,7 @@ def command(
             await listeners[0].wait_closed()  # which none of us closes
         raise ConnectionLost(f"Connection to {host} lost: its forwards are gone.")
 
-    sys.exit(moving.on_connection(host, settings, work))
+    sys.exit(transfers.on_connection(host, settings, work))
 
 
 def _parts(spec: str) -> list[str]:
@@ -123,7 +123,7 @@ def _port(text: str, spec: str) -> int:
     return int(text)
 
 
-def _open(connection: Connection, letter: str, places: Sequence[Any]) -> Entering[Listener]:
+def _open(connection: Connection, letter: str, places: Sequence[Any]) -> AwaitableContext[Listener]:
     if letter == "D":
         return connection.forward_socks(*places)
     listens, leads = places
@@ -134,7 +134,7 @@ def _open(connection: Connection, letter: str, places: Sequence[Any]) -> Enterin
         (2, 1): f"forward_{side}_port_to_path",
         (2, 2): f"forward_{side}_port",
     }[len(listens), len(leads)]
-    opener: Callable[..., Entering[Listener]] = getattr(connection, name)
+    opener: Callable[..., AwaitableContext[Listener]] = getattr(connection, name)
     return opener(*listens, *leads)
 
 
@@ -146,6 +146,6 @@ def _show(letter: str, listener: Listener, places: Sequence[Any], *, as_json: bo
     if as_json:
         text = json.dumps({"kind": letter, "listens": where, "port": listener.get_port(), "to": to})
     else:
-        text = f"{where} {'over there ' if letter == 'R' else ''}-> {to}"
+        text = f"{where} {'on the remote ' if letter == 'R' else ''}-> {to}"
     click.echo(text)
     sys.stdout.flush()

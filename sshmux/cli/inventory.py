@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from ..clock import now
-from ..openssh.controldir import ControlDir, Entry, Record
+from ..openssh.control.directory import ControlDir, Entry, Record
+from ..system.clock import now
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..manager import ConnectionManager
-from . import completion, target, words
+from . import completion, formatting, target
 
 _DAY = 8 * 3600
 
@@ -49,5 +49,5 @@ async def _login(manager: ConnectionManager, host: str, persist: int) -> int:
             await connection.check()
         figures = await manager.get_connection_metrics(host)
     how = "was logged in already" if figures["adopted"] else "logged in"
-    click.echo(f"{host}: {how}; it stays for {words.seconds(persist)} after its last use")
+    click.echo(f"{host}: {how}; it stays for {formatting.seconds(persist)} after its last use")
     return 0

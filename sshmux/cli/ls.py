@@ -6,8 +6,8 @@ import json
 
 import click
 
-from ..openssh.controldir import ControlDir
-from . import inventory, words
+from ..openssh.control.directory import ControlDir
+from . import formatting, inventory
 
 _COLOURS = {"in use": "green", "idle": "", "stale": "red", "orphan": "yellow", "dialling": "cyan"}
 
@@ -39,7 +39,7 @@ def command(as_json: bool) -> None:
     if not items:
         click.echo(f"No connections in {directory.path}.")
         return
-    table = words.table(
+    table = formatting.table(
         "NAME", "TARGET", "STATE", ">PID", ">AGE", ">IDLE", ">SESSIONS", ">MEMORY", "OWNER"
     )
     for item in items:
@@ -49,10 +49,10 @@ def command(as_json: bool) -> None:
             item.record.address if item.record else "-",
             f"[{colour}]{item.state}[/]" if colour else item.state,
             str(item.record.master_pid or "-") if item.record else "-",
-            words.seconds(item.age),
-            words.seconds(item.idle),
+            formatting.seconds(item.age),
+            formatting.seconds(item.idle),
             "?" if item.sessions is None else str(item.sessions),
-            words.megabytes(item.memory),
+            formatting.megabytes(item.memory),
             item.owner,
         )
-    words.console().print(table)
+    formatting.console().print(table)

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from ..config import ConnectionConfig
-from ..credentials import Credentials, passphrase_entry, totp_entry
 from ..errors import ConfigError, Error, PermissionDenied
+from ..login.credentials import Credentials, passphrase_entry, totp_entry
+from ..login.totp import check_totp_secret
 from ..manager import ConnectionManager
-from ..totp import check_totp_secret
 from . import completion, target
 
 _NONE = 3

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from . import completion, moving
+from . import completion, transfers
 
 
 @click.command("put")
 @click.argument("host", shell_complete=completion.hosts)
 @click.argument("paths", nargs=-1, required=True, metavar="LOCAL... REMOTE", type=click.UNPROCESSED)
-@moving.moving_options
+@transfers.moving_options
 def command(host: str, paths: tuple[str, ...], **settings: Any) -> None:
     """Send files over a connection that stays.
 
@@ -26,4 +26,6 @@ def command(host: str, paths: tuple[str, ...], **settings: Any) -> None:
     """
     if len(paths) < 2:
         raise click.UsageError("Give LOCAL... REMOTE.")
-    sys.exit(moving.move(host, settings, lambda connection: connection.put, paths[:-1], paths[-1]))
+    sys.exit(
+        transfers.move(host, settings, lambda connection: connection.put, paths[:-1], paths[-1])
+    )

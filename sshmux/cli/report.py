@@ -10,12 +10,12 @@ _SKEW = 30.0  # seconds, from which on one-time codes and Kerberos tickets begin
 
 
 def text(facts: dict[str, Any]) -> str:
-    """The facts as lines for people; what was not reached is left out."""
+    """The facts as lines for users; what was not reached is left out."""
     parts = [
         _part("This machine", _machine(facts)),
         _part(f"What ssh makes of {facts['host']}", _resolved(facts.get("resolved", {}))),
         _part("Log-in", _log_in(facts.get("log_in", {}))),
-        _part("Over there", _over_there(facts.get("over_there", {}))),
+        _part("On the remote", _over_there(facts.get("over_there", {}))),
     ]
     verdict = f"It does not work: {facts['error']}" if "error" in facts else "It works."
     return "\n\n".join([*filter(None, parts), verdict])

@@ -15,9 +15,9 @@ import click
 
 from .. import errors
 from ..connection import Command, Connection
-from ..link import ENGINES
 from ..manager import ConnectionManager
-from ..tasks import in_daemon_thread
+from ..session.link import ENGINES
+from ..system.tasks import in_daemon_thread
 from . import completion, target
 
 _CHUNK = 64 * 1024
@@ -30,7 +30,7 @@ _CHUNK = 64 * 1024
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 @target.options
 @click.option("-n", "--no-input", is_flag=True, help="Give the command no input.")
-@click.option("-q", "--quote", is_flag=True, help="Quote each word for the shell over there.")
+@click.option("-q", "--quote", is_flag=True, help="Quote each word for the remote shell.")
 @click.option(
     "--persist",
     default=600,
@@ -68,7 +68,7 @@ def command(
     tar c data | sshmux run cluster -- tar x -C /scratch/me
     sshmux run -q cluster -- touch 'a file with spaces'
 
-    Several words are joined with spaces, as ssh does, and read by the shell over there; with -q
+    Several words are joined with spaces, as ssh does, and read by the remote shell; with -q
     each arrives as it is.
     """
     if words[0] == "--":

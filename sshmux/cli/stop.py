@@ -8,10 +8,10 @@ import sys
 import click
 
 from ..openssh import argv
-from ..openssh.controldir import ControlDir
-from ..openssh.master import end_process
-from ..openssh.processes import capture
-from ..openssh.sweep import end_running
+from ..openssh.control.directory import ControlDir
+from ..openssh.control.master import end_process
+from ..openssh.control.sweep import end_running
+from ..system.processes import capture
 from . import completion, inventory
 
 _NO_SUCH = 3

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..connection import Connection
-from . import completion, moving
+from . import completion, transfers
 
 
 @click.command(
@@ -16,11 +16,11 @@ from . import completion, moving
 )
 @click.argument("host", shell_complete=completion.hosts)
 @click.argument("words", nargs=-1, metavar="[RSYNC-OPTION]... SOURCE DESTINATION")
-@moving.connection_options
+@transfers.connection_options
 def command(host: str, words: tuple[str, ...], **settings: Any) -> None:
     """Run rsync over a connection that stays.
 
-    The side over there has a colon in front. Both sides need rsync; its options come after HOST.
+    The remote side has a colon in front. Both sides need rsync; its options come after HOST.
 
     \b
     sshmux sync cluster -a --delete results/ :results/
@@ -36,4 +36,4 @@ def command(host: str, words: tuple[str, ...], **settings: Any) -> None:
         click.echo(done.stdout, nl=False)
         return 0
 
-    sys.exit(moving.on_connection(host, settings, work))
+    sys.exit(transfers.on_connection(host, settings, work))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from ..config import ConnectionConfig
-from ..terminal import TerminalPrompter
+from ..login.terminal import TerminalPrompter
 
 SIGNALLED = 128  # and the number, as a shell says it
 
@@ -60,7 +60,7 @@ def _pairs(pairs: tuple[str, ...]) -> dict[str, str | list[str]]:
 
 
 def terminal() -> TerminalPrompter | None:
-    """Somebody to ask, if there is a terminal and a person in front of it."""
+    """Somebody to ask, if there is a terminal and a user in front of it."""
     prompter = TerminalPrompter()
     return prompter if sys.stderr.isatty() and prompter.there else None
 

@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import ChannelListenError, ChannelOpenError, ConnectionLost, Error
-from ..execution import Scope
-from ..link import Link
-from ..openssh import operations
-from ..tasks import finish
-from .places import LOCAL, REMOTE, UNIX, Forward
+from ..openssh.mux import operations
+from ..session.execution import Scope
+from ..session.link import Link
+from ..system.tasks import run_to_end
+from .endpoints import LOCAL, REMOTE, UNIX, Forward
 
 log = logging.getLogger("sshmux.forward")
 
@@ -61,7 +61,7 @@ class Listener:
     def close(self) -> None:
         """Ends it: nobody new gets in. See `wait_closed`."""
         if self._closing is None:
-            self._link.belongings.discard(self)
+            self._link.attachments.discard(self)
             self._closing = self._link.loop.create_task(self._close())
 
     async def wait_closed(self) -> None:
@@ -84,7 +84,7 @@ class Listener:
 
     def _shared(self) -> bool:
         """Whether somebody else asked for the very same: a master has it once (mux.c)."""
-        others = self._link.belongings
+        others = self._link.attachments
         return any(isinstance(each, Listener) and each.asked == self.asked for each in others)
 
     def _unlink(self) -> None:
@@ -103,7 +103,7 @@ class Listener:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await finish(self.end)
+        await run_to_end(self.end)
 
 
 async def listen(link: Link, scope: Scope, forward: Forward) -> Listener:
@@ -126,7 +126,7 @@ async def listen(link: Link, scope: Scope, forward: Forward) -> Listener:
                 continue  # somebody else took the port
             raise _why(chosen, error) from None
         listener = Listener(link, scope, chosen, port)
-        link.belongings.add(listener)
+        link.attachments.add(listener)
         if scope.closed or link.closed:
             await listener.end()
             scope.check()
@@ -143,7 +143,7 @@ async def _open(link: Link, forward: Forward) -> int:
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        await finish(partial(_undo, link, forward, opening))
+        await run_to_end(partial(_undo, link, forward, opening))
         raise
 
 
@@ -202,7 +202,7 @@ def _why(forward: Forward, error: ChannelOpenError) -> ChannelListenError:
     number, why = None, ""
     if forward.kind == REMOTE:
         why = (
-            "it is busy over there, or the server forbids it (AllowTcpForwarding, "
+            "it is busy on the remote, or the server forbids it (AllowTcpForwarding, "
             "AllowStreamLocalForwarding, PermitListen; ports below 1024 are root's)"
         )
     elif forward.listen_port == UNIX:

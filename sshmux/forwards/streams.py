@@ -1,4 +1,4 @@
-"""Connections to somewhere over there, as asyncio's streams: by a stdio forward (`ssh -W`)."""
+"""Connections to what the remote can reach, as asyncio's streams: stdio forwards (`ssh -W`)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import os
 from typing import Any
 
 from ..errors import ChannelOpenError
-from ..execution import Scope
-from ..link import Link
-from ..openssh import operations
-from ..openssh.conversation import Conversation
-from .places import Place
+from ..openssh.mux import operations
+from ..openssh.mux.conversation import Conversation
+from ..session.execution import Scope
+from ..session.link import Link
+from .endpoints import Endpoint
 
 _LEAVE = 10.0  # seconds for what was written to reach the other side, after `close()`
 
 
-class _Way(asyncio.WriteTransport):
+class _StreamTransport(asyncio.WriteTransport):
     """Both directions as one transport: closing it closes both, as with a socket."""
 
-    def __init__(self, link: Link, scope: Scope, conversation: Conversation, place: Place) -> None:
+    def __init__(
+        self, link: Link, scope: Scope, conversation: Conversation, place: Endpoint
+    ) -> None:
         super().__init__({"peername": place})
         self.scope = scope
         self._link = link
@@ -74,7 +76,7 @@ class _Way(asyncio.WriteTransport):
         if self._leaving is not None:
             self._leaving.cancel()
         self._conversation.close()
-        self._link.belongings.discard(self)
+        self._link.attachments.discard(self)
 
     def abort(self) -> None:
         """Ends both at once: the master lets go of the pipes, and what waits has nowhere to go."""
@@ -87,7 +89,7 @@ class _Way(asyncio.WriteTransport):
 
 
 async def connect(
-    link: Link, scope: Scope, place: Place, limit: int
+    link: Link, scope: Scope, place: Endpoint, limit: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connects, and wraps two pipes.
 
@@ -109,8 +111,8 @@ async def connect(
                 f"{error}. Nothing listens there, or the server forbids it (AllowTcpForwarding, "
                 "AllowStreamLocalForwarding, PermitOpen, DisableForwarding)"
             ) from None
-        way = _Way(link, scope, conversation, place)
-        link.belongings.add(way)
+        way = _StreamTransport(link, scope, conversation, place)
+        link.attachments.add(way)
         try:
             streams = await _wrap(way, there, back, limit)
             conversation.listen(_nothing, lambda _: way.ended())
@@ -123,7 +125,7 @@ async def connect(
 
 
 async def _wrap(
-    way: _Way, there: _Pipe, back: _Pipe, limit: int
+    way: _StreamTransport, there: _Pipe, back: _Pipe, limit: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit)

@@ -16,7 +16,7 @@ from typing import Literal
 from ..config import ConnectionConfig, OptionValue
 from .remote import quote
 
-# What a person's config may say that would harm a pooled master. The first value wins in ssh,
+# What a user's config may say that would harm a pooled master. The first value wins in ssh,
 # and the command line comes first. (man ssh_config)
 _NEUTRAL = (
     "ControlMaster=yes",
@@ -27,7 +27,7 @@ _NEUTRAL = (
     "EscapeChar=none",
 )
 _FORK_OPTION_SINCE = (8, 7)  # ForkAfterAuthentication; before that only -f could say so
-_TRIES = 3  # of a person, at typing a password
+_TRIES = 3  # of a user, at typing a password
 _KEEPALIVE_COUNT = 3  # unanswered keepalives before the connection is given up
 
 
@@ -83,7 +83,7 @@ def rsync(
     target: str,
     options: Iterable[str],
 ) -> list[str]:
-    """Rsync over a control socket; the side over there begins with a colon."""
+    """Rsync over a control socket; the remote side begins with a colon."""
     shell = [*guard(program, path), "-o", "LogLevel=ERROR", "-T"]
     sides = [f"x{side}" if side.startswith(":") else _not_remote(side) for side in (source, target)]
     return ["rsync", "-e", " ".join(map(_rsync_word, shell)), *options, "--", *sides]
@@ -110,7 +110,7 @@ def master(
     *,
     persist: int,
     version: tuple[int, int],
-    answers: Literal["none", "stored", "person"] = "none",
+    answers: Literal["none", "stored", "user"] = "none",
     confirm: bool = False,
     via: os.PathLike[str] | str | None = None,
     verbose: bool = False,
@@ -122,8 +122,8 @@ def master(
         version: of the ssh program: an older one stops at options it does not know, and
             IgnoreUnknown would take the place of the user's own.
         answers: who can answer a prompt: nobody; what is stored, which is tried once; or a
-            person, who may mistype.
-        confirm: let a person confirm an unknown host key, where the config would refuse it.
+            user, who may mistype.
+        confirm: let a user confirm an unknown host key, where the config would refuse it.
         via: the control socket of a master on the jump host, to go through.
         verbose: let ssh tell what it does (LogLevel=DEBUG1).
     """
@@ -141,7 +141,7 @@ def master(
         argv += ["-o", "ForkAfterAuthentication=no"]
     argv += ["-o", f"ControlPersist={persist}"]
     argv += ["-o", f"BatchMode={'yes' if answers == 'none' else 'no'}"]
-    argv += ["-o", f"NumberOfPasswordPrompts={_TRIES if answers == 'person' else 1}"]
+    argv += ["-o", f"NumberOfPasswordPrompts={_TRIES if answers == 'user' else 1}"]
     strict = _strictness(config)
     if strict is not None:
         argv += ["-o", f"StrictHostKeyChecking={strict}"]
@@ -151,7 +151,7 @@ def master(
 def _through(program: str, jump: os.PathLike[str] | str) -> str:
     """A ProxyCommand that goes through a living master, and can do nothing else.
 
-    ssh expands tokens in it, and gives it to the person's own shell, whichever that is.
+    ssh expands tokens in it, and gives it to the user's own shell, whichever that is.
     """
     words = [*guard(program, jump), "-W"]
     quoted = " ".join(quote(word) for word in words).replace("%", "%%")
@@ -161,7 +161,7 @@ def _through(program: str, jump: os.PathLike[str] | str) -> str:
 def _target(config: ConnectionConfig) -> list[str]:
     """What says where to and as whom: the same for the master and for `ssh -G`.
 
-    Without StrictHostKeyChecking: what the person's config says of it is a question to `ssh -G`.
+    Without StrictHostKeyChecking: what the user's config says of it is a question to `ssh -G`.
     """
     argv: list[str] = []
     if config.config_file is not None:

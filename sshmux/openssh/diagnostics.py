@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from .. import errors
 from ..config import ConnectionConfig
-from .prompts import HostKeyPrompt, Prompt, sanitise
+from .askpass.prompts import HostKeyPrompt, Prompt, sanitise
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a pattern in ssh's stderr means, and what a person can do about it."""
+    """What a pattern in ssh's stderr means, and what a user can do about it."""
 
     pattern: re.Pattern[str]
     error: type[errors.Error]
@@ -34,7 +34,7 @@ _REFUSED_ANSWERS = {
     "It is not tried again until you do, or ask for it.",
     "code": "The one-time code was refused: is its secret the right one, and is this machine's "
     "clock right? It is not tried again until you ask for it.",
-    "person": "What was typed was refused. It is not tried again until you ask for it.",
+    "user": "What was typed was refused. It is not tried again until you ask for it.",
 }
 _ASKED = {
     "password": "store it with set_password(), give the manager a prompter=, or use a key or an "
@@ -210,7 +210,7 @@ def diagnose(
     """The error for a log-in that ended with `status` and wrote `stderr`.
 
     Parameters:
-        given: where answers to prompts came from: "stored", "code", "person".
+        given: where answers to prompts came from: "stored", "code", "user".
     """
     # ssh's verdict is its last line. What stands above it may be a banner, in a stranger's words.
     denied = re.search(r"Permission denied \([^)]*\)\.?\s*\Z", stderr) is not None

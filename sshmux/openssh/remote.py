@@ -1,4 +1,4 @@
-"""What is sent to the login shell over there: quoting, the announcement, the end of a command.
+"""What is sent to the remote login shell: quoting, the announcement, the end of a command.
 
 Killing a local session client leaves the remote command running (facts: sessions). So a command
 is sent behind a short *announcement*: the login shell first writes a line with its own process
@@ -62,14 +62,6 @@ def quote(word: str, shell: Shell = "posix") -> str:
     if shell == "csh":
         quoted = quoted.replace("\n", "\\\n")
     return quoted or "''"
-
-
-def too_long() -> ConfigError:
-    """The error for a line that no shell gets whole: an argument has 128 KiB on Linux."""
-    return ConfigError(
-        "the command is too long for a command line: send it as a script with "
-        "run('sh -s', input=script)"
-    )
 
 
 def needs_shell(command: str | Sequence[str], env: Mapping[str, str] | None) -> bool:
@@ -206,7 +198,7 @@ class Preamble:
 
     def _learn(self, found: re.Match[bytes]) -> None:
         pid = int(found.group(1))
-        # 0 and 1 would name our own group over there, or everything: never signal those.
+        # 0 and 1 would name our own group on the remote, or everything: never signal those.
         self.pid = pid if pid > 1 else None
         if found.group(2):
             family = shell_family(found.group(2).decode("utf-8", "replace").strip())

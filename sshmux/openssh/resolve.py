@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ..config import ConnectionConfig
 from ..errors import ConfigError
+from ..system.processes import capture
 from . import argv
-from .processes import capture, client_environment
+from .environment import client_environment
 
 _DEADLINE = 10.0  # seconds; a config with `Match exec` may run programs
 

@@ -1,7 +1,7 @@
 """What ssh tells of a log-in with LogLevel=DEBUG1, and when. Pure.
 
 The lines are OpenSSH's own (ssh.c, sshconnect.c, kex.c, sshconnect2.c). A banner may have lines
-that read like them: this is for people who look for what goes wrong, and decides nothing.
+that read like them: this is for users who look for what goes wrong, and decides nothing.
 """
 
 from __future__ import annotations

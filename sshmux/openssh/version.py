@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import ConfigError
-from .processes import capture
+from ..system.processes import capture
 
 _known: dict[str, tuple[int, int]] = {}
 _DEADLINE = 10.0  # seconds

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Protocol
 
-from ..clock import now
 from ..connection import Connection
-from ..link import Link
+from ..session.link import Link
+from ..system.clock import now
 from .slots import PooledConnection
 
 _FRAMES = 12  # of the borrower's stack are kept

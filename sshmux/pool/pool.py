@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..clock import now
 from ..config import PoolConfig
-from ..deadline import Deadline
-from ..dialler import Dialler, NotWanted
-from ..errors import AcquireTimeout, ConnectionLost, Error, again
-from ..link import Link
-from ..tasks import TaskGroup, finish
+from ..errors import AcquireTimeout, ConnectionLost, Error, fresh_copy
+from ..login.dialler import Dialler, DialNotWanted
+from ..session.link import Link
+from ..system.clock import now
+from ..system.deadline import Deadline
+from ..system.tasks import TaskGroup, run_to_end
 from .borrow import Borrow, Waiting
 from .events import Event, Events, State
 from .slots import PooledConnection, Slots
@@ -76,7 +76,7 @@ class Pool:
         return self.slots.take(now())
 
     async def wait(self, timeout: float | None) -> Member:
-        """Waits for a connection, first come, first served. A person's time does not count."""
+        """Waits for a connection, first come, first served. A user's time does not count."""
         started = now()
         waiting = Waiting(self.loop)
         self.slots.waiters.append(waiting)
@@ -91,7 +91,7 @@ class Pool:
         except BaseException as error:
             self._withdraw(waiting)
             if not self.slots.waiters and self.dialler.asking:
-                await finish(self._dials.cancel)  # nobody wants to know any more
+                await run_to_end(self._dials.cancel)  # nobody wants to know any more
             if isinstance(error, TimeoutError) and not isinstance(error, Error):
                 self.counters.requests_timed_out += 1
                 raise self._acquire_timeout(timeout) from None
@@ -102,7 +102,7 @@ class Pool:
             self.counters.waited(now() - started)
 
     def _asking(self, begins: bool) -> None:
-        """A person is asked for this cluster's log-in, or not any more."""
+        """A user is asked for this cluster's log-in, or not any more."""
         for deadline in self._deadlines:
             if begins:
                 deadline.stop()
@@ -182,7 +182,7 @@ class Pool:
         self.counters.dials += 1
         try:
             link = await self.dialler.dial(str(slot), wanted=self._wanted)
-        except NotWanted:
+        except DialNotWanted:
             self.counters.dials -= 1
             self.slots.failed()
             self.dispatch()
@@ -200,7 +200,7 @@ class Pool:
             now(),
             now(),
             slot=slot,
-            precious=link.master.precious,
+            interactive_login=link.master.interactive_login,
             observer=self._observe,
         )
         self._observe(member, None, State.CREATED, "dialled")
@@ -237,7 +237,7 @@ class Pool:
         """Nothing lives, nothing is on its way: whoever waits would meet the same error."""
         if not self.slots.members and not self.slots.dialling:
             self._in_doubt = False
-            self.slots.fail_waiters(lambda: again(error))
+            self.slots.fail_waiters(lambda: fresh_copy(error))
 
     # Endings
 
@@ -288,7 +288,7 @@ class Pool:
             if timer is not None:
                 timer.cancel()
         await self._clear(error, drain=drain, leave=leave)
-        self.dialler.knowledge.forget()
+        self.dialler.facts.forget()
 
     async def _clear(
         self, error: Callable[[], Exception], *, drain: float, leave: bool = False
@@ -341,7 +341,7 @@ class Pool:
             return
         if member in self.slots.members:
             member.connection.broken = "it failed its health checks"
-            if not member.precious:  # a person is asked when somebody wants the connection
+            if not member.interactive_login:  # a user is asked when somebody wants the connection
                 self.slots.replacing += 1
             self._retire(member, State.UNHEALTHY, f"{member.health_check_failures} failed checks")
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from ..clock import now
 from ..config import PoolConfig
+from ..system.clock import now
 from .events import State
 
 _ALLOWED: dict[State, frozenset[State]] = {
@@ -54,7 +54,7 @@ class PooledConnection(Generic[C]):
         in_use: whether anybody has borrowed it.
         health_check_failures: failed checks in a row.
         slot: the number of its slot, never given twice in one pool.
-        precious: a person had to log in for it: neither age nor idleness ends it.
+        interactive_login: a user had to log in for it: neither age nor idleness ends it.
         borrowers: how many have borrowed it (`sessions_per_connection`).
         uses: how often it was borrowed.
     """
@@ -66,7 +66,7 @@ class PooledConnection(Generic[C]):
     in_use: bool = False
     health_check_failures: int = 0
     slot: int = field(default=0, kw_only=True)
-    precious: bool = field(default=False, kw_only=True)
+    interactive_login: bool = field(default=False, kw_only=True)
     borrowers: int = field(default=0, init=False)
     uses: int = field(default=0, init=False)
     state: State = field(default=State.CREATED, init=False)
@@ -96,11 +96,13 @@ class PooledConnection(Generic[C]):
 
     def is_stale(self, max_age: float, at: float | None = None) -> bool:
         """Whether it is older than `max_age` seconds, and may be replaced for that."""
-        return not self.precious and (now() if at is None else at) - self.created_at > max_age
+        return (
+            not self.interactive_login and (now() if at is None else at) - self.created_at > max_age
+        )
 
     def is_idle_too_long(self, max_idle: float, at: float | None = None) -> bool:
         """Whether nobody has used it for more than `max_idle` seconds, and it may be closed."""
-        if self.in_use or self.precious:
+        if self.in_use or self.interactive_login:
             return False
         return (now() if at is None else at) - self.last_used > max_idle
 
@@ -281,7 +283,7 @@ class Slots(Generic[C]):
                     member.last_used + self.config.max_idle,
                 )
                 for member in self.members
-                if not member.in_use and not member.precious
+                if not member.in_use and not member.interactive_login
             ),
             default=None,
         )

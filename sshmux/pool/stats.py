@@ -9,7 +9,7 @@ from .events import State
 from .slots import PooledConnection, Slots
 
 if TYPE_CHECKING:
-    from ..link import Link
+    from ..session.link import Link
 
 
 @dataclass

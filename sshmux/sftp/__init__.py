@@ -1,1 +1,1 @@
-"""Files over there, by the SFTP protocol: version 3, and OpenSSH's extensions."""
+"""Files on the remote, by the SFTP protocol: version 3, and OpenSSH's extensions."""

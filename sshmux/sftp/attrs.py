@@ -47,7 +47,7 @@ class SFTPAttrs:
     Attributes:
         type: one of the FILEXFER_TYPE_ constants.
         size: in bytes.
-        uid, gid: numbers over there.
+        uid, gid: numbers on the remote.
         permissions: as `st_mode`, kind of file included.
         atime, mtime: seconds since 1970, whole ones: the protocol has no finer ones.
         extended: pairs of a name and a value.
@@ -143,7 +143,7 @@ class SFTPName:
 
     Attributes:
         filename: without its directory; bytes if the directory was named in bytes.
-        longname: as `ls -l` shows it over there.
+        longname: as `ls -l` shows it on the remote.
         attrs: its `SFTPAttrs`, of a symlink its own.
     """
 
@@ -162,7 +162,7 @@ def decode_names(data: Unpacker) -> list[SFTPName]:
 
 @dataclass(frozen=True, slots=True)
 class SFTPVFSAttrs:
-    """A file system over there, as `os.statvfs` would tell (PROTOCOL, section 4.4).
+    """A remote file system, as `os.statvfs` would tell (PROTOCOL, section 4.4).
 
     Attributes:
         bsize, frsize: sizes of a block, in bytes; the counts of blocks are of `frsize`.

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import SFTPEOFError, SFTPError
-from ..tasks import Threads, finish
+from ..system.tasks import Threads, run_to_end
 from .attrs import SFTPAttrs
 from .channel import Reply, answer
 from .operations import Operations, data_of
@@ -79,8 +79,8 @@ async def read(
             future.cancel()
 
 
-class Sending:
-    """Writes to an open file over there, many pieces under way."""
+class PipelinedWriter:
+    """Writes to an open remote file, many pieces under way."""
 
     def __init__(self, server: Operations, handle: bytes, most: int) -> None:
         self._server = server
@@ -125,7 +125,7 @@ async def write(
         except SFTPError as error:
             raise await server.why_not_written(handle, error) from None
         return
-    sending, view = Sending(server, handle, most), memoryview(data)
+    sending, view = PipelinedWriter(server, handle, most), memoryview(data)
     try:
         for at in range(0, len(data), block):
             await sending.send(start + at, view[at : at + block])
@@ -192,14 +192,14 @@ async def upload(
     sparse: bool,
     progress: Progress | None,
 ) -> int:
-    """A whole file from here into an open, empty one over there. The bytes that it had.
+    """A whole file from here into an open, empty one on the remote. The bytes that it had.
 
     Parameters:
         source: a descriptor.
         sparse: holes are left out.
         progress: called with the bytes so far.
     """
-    sending = Sending(server, handle, most)
+    sending = PipelinedWriter(server, handle, most)
     at = done = 0
     reading = _in_thread(partial(_read, source, at, sparse))
     try:
@@ -249,7 +249,7 @@ async def finish_thread(work: asyncio.Future[Any]) -> None:
     """Waits for a thread, whatever cancellations come meanwhile: it uses a descriptor of ours."""
     try:
         if not work.done():
-            await finish(lambda: _settled(work))
+            await run_to_end(lambda: _settled(work))
     finally:
         if work.done() and not work.cancelled():
             work.exception()  # whoever waits for it sees it; that nobody does is no news

@@ -74,7 +74,7 @@ def owners(
     if isinstance(uid_or_owner, str) or isinstance(gid_or_group, str) or owner or group:
         raise SFTPOpUnsupported(
             "version 3 of SFTP knows owners by number only: give uid and gid, or run chown "
-            "over there"
+            "on the remote"
         )
     uid = uid_or_owner if uid is None else uid
     gid = gid_or_group if gid is None else gid

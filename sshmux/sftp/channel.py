@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import SFTPBadMessage, SFTPError, again
-from ..openssh.pipes import Writer
+from ..errors import SFTPBadMessage, SFTPError, fresh_copy
+from ..system.pipes import Writer
 from .fields import Malformed, Unpacker
 from .messages import HELLO, STATUS, Frames, error_of, packet
 
@@ -104,7 +104,7 @@ class Channel:
         """
         if self.closed is not None or self._writer is None:
             assert self.closed is not None  # noqa: S101 - it is connected before it is used
-            raise again(self.closed)
+            raise fresh_copy(self.closed)
         self._number = number = (self._number + 1) & 0xFFFFFFFF
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._pending[number] = future
@@ -149,7 +149,7 @@ class Channel:
 
 def _fail(future: asyncio.Future[Any], error: SFTPError) -> None:
     if not future.done():
-        future.set_exception(again(error))
+        future.set_exception(fresh_copy(error))
         future.exception()  # that nobody looks at it is no news
 
 

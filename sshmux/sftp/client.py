@@ -1,4 +1,4 @@
-"""SFTPClient: the files over there, in the shape of asyncssh's client of that name."""
+"""SFTPClient: the remote files, in the shape of asyncssh's client of that name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
-from ..errors import (
-    SFTPError,
-    SFTPFailure,
-    SFTPNoSuchFile,
-    SFTPOpUnsupported,
-    SFTPPermissionDenied,
-)
+from ..errors import SFTPError, SFTPFailure, SFTPNoSuchFile, SFTPOpUnsupported, SFTPPermissionDenied
 from .attrs import (
     FILEXFER_TYPE_DIRECTORY,
     FILEXFER_TYPE_REGULAR,
@@ -30,15 +24,15 @@ from .attrs import (
     SFTPVFSAttrs,
 )
 from .changes import flags_of, owners, times_of
-from .copying import Copy, ErrorHandler, How, Options, SFTPPaths, unique
+from .copying import Copy, CopyKeywords, CopyOptions, ErrorHandler, SFTPPaths, unique
 from .file import SFTPClientFile
+from .file_copier import SFTPFileCopier
+from .filesystems import LocalFiles, RemoteFiles, scan
 from .globbing import search
 from .messages import FXF_APPEND, FXR_OVERWRITE, VERSION
-from .moving import Moving
 from .operations import COPY_DATA, Operations
 from .paths import Paths, SFTPPath, basename
 from .session import Session
-from .sides import Here, There, scan
 
 _REMOVALS = 256  # at once
 
@@ -46,7 +40,7 @@ OnError = Callable[[Callable[..., Any], bytes, Any], object]
 
 
 class SFTPClient:
-    """Files over there. Made by `Connection.start_sftp_client`.
+    """Files on the remote. Made by `Connection.start_sftp_client`.
 
     Paths are str, bytes or pathlib's; what is given back is str, or bytes for a path in bytes.
     Relative ones are in the directory that `chdir` was last called with, else in the home.
@@ -56,7 +50,7 @@ class SFTPClient:
         self._session = session
         self._server = server
         self._paths = paths
-        self._here, self._there = Here(), There(server, paths)
+        self._here, self._there = LocalFiles(), RemoteFiles(server, paths)
 
     def __repr__(self) -> str:
         return f"<SFTPClient of {self._session.address} {self._session.state}>"
@@ -460,7 +454,7 @@ class SFTPClient:
         self,
         remotepaths: SFTPPaths,
         localpath: SFTPPath | None = None,
-        **how: Unpack[Options],
+        **options: Unpack[CopyKeywords],
     ) -> None:
         """Fetches files and directories. For large ones see `Connection.get`, which is quicker.
 
@@ -480,34 +474,34 @@ class SFTPClient:
 
         Several files are copied at once. Raises `SFTPError`, and `OSError` for files here.
         """
-        await self._get(remotepaths, localpath, How(**how), patterns=False)
+        await self._get(remotepaths, localpath, CopyOptions(**options), patterns=False)
 
     async def mget(
         self,
         remotepaths: SFTPPaths,
         localpath: SFTPPath | None = None,
-        **how: Unpack[Options],
+        **options: Unpack[CopyKeywords],
     ) -> None:
         """As `get`, of what fits the patterns."""
-        await self._get(remotepaths, localpath, How(**how), patterns=True)
+        await self._get(remotepaths, localpath, CopyOptions(**options), patterns=True)
 
     async def put(
         self,
         localpaths: SFTPPaths,
         remotepath: SFTPPath | None = None,
-        **how: Unpack[Options],
+        **options: Unpack[CopyKeywords],
     ) -> None:
         """Sends files and directories: see `get`. For large ones see `Connection.put`."""
-        await self._put(localpaths, remotepath, How(**how), patterns=False)
+        await self._put(localpaths, remotepath, CopyOptions(**options), patterns=False)
 
     async def mput(
         self,
         localpaths: SFTPPaths,
         remotepath: SFTPPath | None = None,
-        **how: Unpack[Options],
+        **options: Unpack[CopyKeywords],
     ) -> None:
         """As `put`, of what fits the patterns."""
-        await self._put(localpaths, remotepath, How(**how), patterns=True)
+        await self._put(localpaths, remotepath, CopyOptions(**options), patterns=True)
 
     async def copy(
         self,
@@ -515,14 +509,14 @@ class SFTPClient:
         dstpath: SFTPPath | None = None,
         *,
         remote_only: bool = False,
-        **how: Unpack[Options],
+        **options: Unpack[CopyKeywords],
     ) -> None:
-        """Copies over there: by the server itself if it can, else through here. See `get`.
+        """Copies on the remote: by the server itself if it can, else through here. See `get`.
 
         Parameters:
             remote_only: raise `SFTPOpUnsupported` if the server cannot.
         """
-        await self._copy(srcpaths, dstpath, How(**how), remote_only, patterns=False)
+        await self._copy(srcpaths, dstpath, CopyOptions(**options), remote_only, patterns=False)
 
     async def mcopy(
         self,
@@ -530,37 +524,37 @@ class SFTPClient:
         dstpath: SFTPPath | None = None,
         *,
         remote_only: bool = False,
-        **how: Unpack[Options],
+        **options: Unpack[CopyKeywords],
     ) -> None:
         """As `copy`, of what fits the patterns."""
-        await self._copy(srcpaths, dstpath, How(**how), remote_only, patterns=True)
+        await self._copy(srcpaths, dstpath, CopyOptions(**options), remote_only, patterns=True)
 
     async def _get(
-        self, sources: SFTPPaths, target: SFTPPath | None, how: How, *, patterns: bool
+        self, sources: SFTPPaths, target: SFTPPath | None, options: CopyOptions, *, patterns: bool
     ) -> None:
-        move = Moving(self._server, how).get
-        await Copy(self._there, self._here, move, how).run(sources, target, patterns=patterns)
+        move = SFTPFileCopier(self._server, options).get
+        await Copy(self._there, self._here, move, options).run(sources, target, patterns=patterns)
 
     async def _put(
-        self, sources: SFTPPaths, target: SFTPPath | None, how: How, *, patterns: bool
+        self, sources: SFTPPaths, target: SFTPPath | None, options: CopyOptions, *, patterns: bool
     ) -> None:
-        move = Moving(self._server, how).put
-        await Copy(self._here, self._there, move, how).run(sources, target, patterns=patterns)
+        move = SFTPFileCopier(self._server, options).put
+        await Copy(self._here, self._there, move, options).run(sources, target, patterns=patterns)
 
     async def _copy(
         self,
         sources: SFTPPaths,
         target: SFTPPath | None,
-        how: How,
+        options: CopyOptions,
         remote_only: bool,
         *,
         patterns: bool,
     ) -> None:
-        moving = Moving(self._server, how)
+        moving = SFTPFileCopier(self._server, options)
         if remote_only and not self.supports_remote_copy:
             raise SFTPOpUnsupported("this server cannot copy files by itself")
-        move = moving.copy_over_there if self.supports_remote_copy else moving.copy_through_here
-        await Copy(self._there, self._there, move, how).run(sources, target, patterns=patterns)
+        move = moving.copy_on_remote if self.supports_remote_copy else moving.copy_through_local
+        await Copy(self._there, self._there, move, options).run(sources, target, patterns=patterns)
 
     async def remote_copy(
         self,

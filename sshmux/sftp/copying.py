@@ -20,10 +20,10 @@ from .attrs import (
     SFTPAttrs,
     SFTPName,
 )
+from .filesystems import FileSystem, LocalFiles, is_directory
 from .globbing import search
 from .operations import about
 from .paths import SFTPPath, basename
-from .sides import Here, Side, is_directory
 
 SFTPPaths = SFTPPath | Sequence[SFTPPath]
 ProgressHandler = Callable[[bytes, bytes, int, int], object] | None
@@ -32,7 +32,7 @@ ErrorHandler = Callable[[Exception], object] | Literal[False] | None
 _AT_ONCE = 16  # files
 
 
-class Options(TypedDict, total=False):
+class CopyKeywords(TypedDict, total=False):
     """How to copy, as the caller says it: see `SFTPClient.get`."""
 
     preserve: bool
@@ -46,7 +46,7 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class How:
+class CopyOptions:
     """How to copy."""
 
     preserve: bool = False
@@ -59,7 +59,7 @@ class How:
     error_handler: ErrorHandler = None
 
 
-class Mover(Protocol):
+class FileCopier(Protocol):
     """Moves the bytes of one file."""
 
     def __call__(
@@ -72,10 +72,10 @@ class Mover(Protocol):
 class Copy:
     """A copy of files, directories and links from one side to another."""
 
-    source: Side
-    target: Side
-    move: Mover
-    how: How
+    source: FileSystem
+    target: FileSystem
+    move: FileCopier
+    options: CopyOptions
     _root: bytes = b""  # what is copied to, as it was said
     _directories: list[tuple[bytes, bytes]] = field(default_factory=list)  # their times come last
 
@@ -96,7 +96,7 @@ class Copy:
             raise SFTPFailure(f"{_shown(to)} must be a directory, to copy several to it")
         try:
             async with asyncio.TaskGroup() as group:
-                crew = _Crew(group)
+                crew = _WorkerPool(group)
                 for name in found:
                     path = _bytes(name)
                     there = posixpath.join(to, basename(path)) if into else to
@@ -111,7 +111,7 @@ class Copy:
 
         async def look() -> None:
             if not patterns:
-                attrs = await self._stat(encoded, self.how.follow_symlinks)
+                attrs = await self._stat(encoded, self.options.follow_symlinks)
                 found.append(SFTPName(encoded, attrs=attrs))
                 return
             found.extend([name async for name in search(self.source, self.source.pattern(path))])
@@ -125,7 +125,7 @@ class Copy:
     async def _stat(self, path: bytes, follow: bool) -> SFTPAttrs:
         return await self.source.stat(path, follow_symlinks=follow)
 
-    async def _copy(self, crew: _Crew, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
+    async def _copy(self, crew: _WorkerPool, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
         await self._guarded(self._copy_any(crew, path, there, attrs), path, there)
 
     async def _guarded(self, work: Awaitable[None], path: bytes, there: bytes) -> None:
@@ -137,22 +137,24 @@ class Copy:
                 about(error, path, there)
             if not hasattr(error, "srcpath") or error.srcpath is None:
                 error.srcpath, error.dstpath = path, there  # type: ignore[union-attr]
-                if not self.how.error_handler:
+                if not self.options.error_handler:
                     raise
                 self._handled(error, path, there)
             else:
                 raise  # the handler's own, or one that is named already
 
     def _handled(self, error: Exception, path: bytes, there: bytes) -> None:
-        assert self.how.error_handler  # noqa: S101 - looked at by the caller
+        assert self.options.error_handler  # noqa: S101 - looked at by the caller
         try:
-            self.how.error_handler(error)
+            self.options.error_handler(error)
         except (SFTPError, OSError) as own:
             own.srcpath, own.dstpath = path, there  # type: ignore[union-attr]
             raise  # not handed to it once more, for the directory
 
-    async def _copy_any(self, crew: _Crew, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
-        if attrs.type == FILEXFER_TYPE_SYMLINK and self.how.follow_symlinks:
+    async def _copy_any(
+        self, crew: _WorkerPool, path: bytes, there: bytes, attrs: SFTPAttrs
+    ) -> None:
+        if attrs.type == FILEXFER_TYPE_SYMLINK and self.options.follow_symlinks:
             attrs = await self._stat(path, True)
         if attrs.type == FILEXFER_TYPE_DIRECTORY:
             await self._copy_directory(crew, path, there)
@@ -165,12 +167,12 @@ class Copy:
         else:
             raise SFTPFailure(f"{_shown(path)} is neither a file nor a directory: left out")
 
-    async def _copy_directory(self, crew: _Crew, path: bytes, there: bytes) -> None:
-        if not self.how.recurse:
+    async def _copy_directory(self, crew: _WorkerPool, path: bytes, there: bytes) -> None:
+        if not self.options.recurse:
             raise SFTPFailure(f"{_shown(path)} is a directory: use recurse=True")
         if not await is_directory(self.target, there):
             await self.target.mkdir(there)
-        if self.how.preserve:
+        if self.options.preserve:
             self._directories.append((path, there))
         for name in await self.source.entries(path):
             below = _bytes(name)
@@ -180,24 +182,24 @@ class Copy:
 
     async def _copy_file(self, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
         total = attrs.size or 0
-        handler = self.how.progress_handler
+        handler = self.options.progress_handler
         progress = None
         if handler is not None:
             progress = _Progress(handler, path, there, total)
         await self.move(path, there, total, progress)
         if progress is not None and not progress.told:
             progress(0)
-        if self.how.preserve:
+        if self.options.preserve:
             await self._preserve(path, there, link=False)
 
     async def _copy_link(self, path: bytes, there: bytes) -> None:
         leads_to = await self.source.readlink(path)
-        if isinstance(self.target, Here):
+        if isinstance(self.target, LocalFiles):
             # A link that is copied by itself may lead to its neighbours.
             root = os.path.dirname(there) if there == self._root else self._root
             _check_link(leads_to, there, root)
         await self.target.symlink(leads_to, there)
-        if self.how.preserve:
+        if self.options.preserve:
             await self._preserve(path, there, link=True)
 
     async def _preserve(self, path: bytes, there: bytes, *, link: bool) -> None:
@@ -212,7 +214,7 @@ class Copy:
                 raise
 
 
-class _Crew:
+class _WorkerPool:
     """Copies files, so many at a time."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:

@@ -1,4 +1,4 @@
-"""An open file over there, in the shape of asyncssh's `SFTPClientFile`."""
+"""An open remote file, in the shape of asyncssh's `SFTPClientFile`."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Operations:
         await self._extended(FSYNC, string(handle))
 
     async def copy_data(self, source: bytes, at: int, length: int, target: bytes, to: int) -> None:
-        """Copies from one open file to another, over there. A length of 0: up to the end."""
+        """Copies from one open file to another, on the remote. A length of 0: up to the end."""
         body = string(source) + u64(at) + u64(length) + string(target) + u64(to)
         await self._extended(COPY_DATA, body)
 
@@ -221,7 +221,7 @@ class Operations:
             except SFTPError:
                 return error
             if full:
-                return SFTPNoSpaceOnFilesystem("no space left on the file system over there")
+                return SFTPNoSpaceOnFilesystem("no space left on the remote file system")
         return error
 
     # How it is asked

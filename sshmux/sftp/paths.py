@@ -1,4 +1,4 @@
-"""Paths over there, purely: bytes on the wire, and what the caller gave."""
+"""Paths on the remote, purely: bytes on the wire, and what the caller gave."""
 
 from __future__ import annotations
 

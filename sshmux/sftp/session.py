@@ -12,10 +12,10 @@ from ..errors import (
     SFTPError,
     SFTPNoConnection,
 )
-from ..execution import Request, Scope
-from ..link import Link
-from ..openssh.pipes import Writer
-from ..remote_process import Life
+from ..session.execution import ExecutionOptions, Scope
+from ..session.link import Link
+from ..session.process import ProcessTask
+from ..system.pipes import Writer
 from .channel import Channel
 from .fields import Malformed
 from .messages import extensions, greeting
@@ -36,7 +36,7 @@ class Session:
         self._said = b""  # on stderr
         self._leaving: asyncio.TimerHandle | None = None
         self.channel = Channel(self._cancel)
-        request = Request(
+        request = ExecutionOptions(
             "sftp" if command is None else command,
             stdout=self.channel.feed,
             stderr=self._hear,
@@ -45,7 +45,7 @@ class Session:
             subsystem=self._subsystem,
             greeting=greeting(),
         )
-        self._life = Life(link, request, scope)
+        self._life = ProcessTask(link, request, scope)
         self._life.task.add_done_callback(self._over)
 
     @property

@@ -166,7 +166,7 @@ def sshd_config(
 
 
 def ssh_config(files: ServerFiles, port: int, username: str) -> str:
-    """A client's configuration that has nothing of the person's own ~/.ssh.
+    """A client's configuration that has nothing of the user's own ~/.ssh.
 
     Only the named hosts are set up, so that the configurations of two servers can be included
     in one file (a jump host and what is behind it).

@@ -150,7 +150,7 @@ class PrivateServer:
 
     @property
     def config_file(self) -> Path:
-        """An ssh_config with `alias`, and without anything of the person's own (`ssh -F`)."""
+        """An ssh_config with `alias`, and without anything of the user's own (`ssh -F`)."""
         return self._entered.files.ssh_config
 
     def connection_config(self, **overrides: Any) -> ConnectionConfig:

@@ -21,17 +21,17 @@ from ..errors import (
     TransferError,
     VerifyError,
 )
-from ..tasks import Threads
+from ..system.tasks import Threads
 from . import scripts
-from .progress import Handler, told
-from .remote import Remote, Said
+from .progress import ProgressHandler, report_progress
+from .remote import Remote, ScriptResult
 
 _PIECE = 1024 * 1024
 threads = Threads(2, linger=5)  # for what may block on a file here
 
 
 @dataclass(frozen=True)
-class How:
+class TransferOptions:
     """How to move: see `Connection.put`."""
 
     preserve: bool = False
@@ -40,7 +40,7 @@ class How:
     verify: str | None = None
     parents: bool = False
     recurse: bool = False
-    progress: Handler | None = None
+    progress: ProgressHandler | None = None
 
     @property
     def flags(self) -> str:
@@ -55,13 +55,13 @@ class How:
         return "-" + "".join(letter for letter, wanted in given.items() if wanted)
 
 
-async def put_file(remote: Remote, source: str, target: str, how: How) -> int:
+async def put_file(remote: Remote, source: str, target: str, options: TransferOptions) -> int:
     """Sends a file; the bytes of it."""
     with _opened(source, os.O_RDONLY, source, target) as file:
         found = os.fstat(file)
         at = 0
-        args = scripts.place(target, os.path.basename(source), secrets.token_hex(6), how.flags)
-        if how.resume:
+        args = scripts.place(target, os.path.basename(source), secrets.token_hex(6), options.flags)
+        if options.resume:
             at = await _offset_over_there(remote, args, file, found.st_size)
             os.lseek(file, at, os.SEEK_SET)
         command = scripts.words(
@@ -72,11 +72,13 @@ async def put_file(remote: Remote, source: str, target: str, how: How) -> int:
             scripts.stamp(found.st_mtime),
             at,
         )
-        with told(how.progress, source, target, found.st_size, partial(_position, file)):
+        with report_progress(
+            options.progress, source, target, found.st_size, partial(_position, file)
+        ):
             said = await remote.run(command, stdin=file)
         if said.status != 0:
             raise scripts.failure(said.stderr, said.status, source, target)
-        if how.verify:
+        if options.verify:
             await _verify_there(remote, said, file, source, target)
         elif "done" not in said.words:
             raise scripts.failure(said.stderr, said.status, source, target)
@@ -92,7 +94,9 @@ async def _offset_over_there(remote: Remote, args: tuple[str, ...], file: int, s
     return int(have) if digest == await _digest(file, int(have)) else 0
 
 
-async def _verify_there(remote: Remote, said: Said, file: int, source: str, target: str) -> None:
+async def _verify_there(
+    remote: Remote, said: ScriptResult, file: int, source: str, target: str
+) -> None:
     names = said.names
     if len(names) != 2:
         raise scripts.failure(said.stderr, said.status, source, target)
@@ -107,7 +111,7 @@ async def _verify_there(remote: Remote, said: Said, file: int, source: str, targ
         raise scripts.failure(done.stderr, done.status, source, target)
 
 
-async def get_file(remote: Remote, source: str, target: str, how: How) -> int:
+async def get_file(remote: Remote, source: str, target: str, options: TransferOptions) -> int:
     """Fetches a file; the bytes of it.
 
     Parameters:
@@ -115,41 +119,43 @@ async def get_file(remote: Remote, source: str, target: str, how: How) -> int:
     """
     directory, name = os.path.split(target)
     token = f".sshmux-{secrets.token_hex(6)}-part"
-    part = os.path.join(directory, f".{name}.sshmux-part" if how.resume else token)
-    part = part if how.atomic else target
+    part = os.path.join(directory, f".{name}.sshmux-part" if options.resume else token)
+    part = part if options.atomic else target
     with contextlib.ExitStack() as undo:
-        flags = os.O_RDWR | os.O_CREAT | (0 if how.resume or not how.atomic else os.O_EXCL)
+        flags = os.O_RDWR | os.O_CREAT | (0 if options.resume or not options.atomic else os.O_EXCL)
         with _opened(part, flags, source, target) as file:
-            if how.atomic and not how.resume:
+            if options.atomic and not options.resume:
                 undo.callback(_unlink, part)
             at = 0
-            if how.resume:
+            if options.resume:
                 at = await _offset_here(remote, source, target, file)
             os.ftruncate(file, at)
             os.lseek(file, at, os.SEEK_SET)
-            said = await _fetch(remote, source, target, file, at, how)
+            said = await _fetch(remote, source, target, file, at, options)
             await _check(said, file, source, target)
-            if how.verify:
+            if options.verify:
                 sums = await remote.run(scripts.words(scripts.SUM, source))
                 if sums.words.get("sum") != await _digest(file):
                     raise VerifyError(
                         f"{source} to {target}: the checksums differ; nothing was changed"
                     )
             size = os.fstat(file).st_size
-            _finish_here(file, said, target, how)
+            _finish_here(file, said, target, options)
             os.replace(part, target)
             undo.pop_all()
     return size
 
 
-async def _fetch(remote: Remote, source: str, target: str, file: int, at: int, how: How) -> Said:
+async def _fetch(
+    remote: Remote, source: str, target: str, file: int, at: int, options: TransferOptions
+) -> ScriptResult:
     total = 0
-    if how.progress is not None:
+    if options.progress is not None:
         total = _told_size(
             await remote.run(scripts.words(scripts.GET, source, 0, "n")), source, target
         )
-    flags = how.flags
-    with told(how.progress, source, target, total, partial(_position, file)):
+    flags = options.flags
+    with report_progress(options.progress, source, target, total, partial(_position, file)):
         return await remote.run(scripts.words(scripts.GET, source, at, flags), stdout=file)
 
 
@@ -163,14 +169,14 @@ async def _offset_here(remote: Remote, source: str, target: str, file: int) -> i
     return have if same else 0
 
 
-def _told_size(said: Said, source: str, target: str) -> int:
+def _told_size(said: ScriptResult, source: str, target: str) -> int:
     size = said.words.get("size", "").partition(" ")[0]
     if not size.isdigit():
         raise scripts.failure(said.stderr, said.status, source, target)
     return int(size)
 
 
-async def _check(said: Said, file: int, source: str, target: str) -> None:
+async def _check(said: ScriptResult, file: int, source: str, target: str) -> None:
     size = _told_size(said, source, target)
     have = os.fstat(file).st_size
     if said.status == 0 and have == size:
@@ -187,14 +193,14 @@ async def _check(said: Said, file: int, source: str, target: str) -> None:
         )
     raise SourceChanged(
         f"{source} to {target}: {have} bytes arrived where there were {size}: the file grew "
-        "meanwhile, or a start-up file of the account over there prints something"
+        "meanwhile, or a start-up file of the remote account prints something"
     )
 
 
-def _finish_here(file: int, said: Said, target: str, how: How) -> None:
+def _finish_here(file: int, said: ScriptResult, target: str, options: TransferOptions) -> None:
     """Permissions, and times if they are wanted: its own, those it had, or the usual ones."""
     _, mode, when, *_ = said.words["size"].split()
-    if how.preserve and mode != "-":
+    if options.preserve and mode != "-":
         os.fchmod(file, int(mode, 8))
         os.utime(file, (float(when), float(when)))
         return

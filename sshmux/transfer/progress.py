@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
-Handler = Callable[[str, str, int, int], object]
+ProgressHandler = Callable[[str, str, int, int], object]
 
 _EVERY = 0.1  # seconds
 
 
 @contextlib.contextmanager
-def told(
-    handler: Handler | None, source: str, target: str, total: int, done: Callable[[], int]
+def report_progress(
+    handler: ProgressHandler | None, source: str, target: str, total: int, done: Callable[[], int]
 ) -> Iterator[None]:
     """Tells the handler within the block, ten times a second, and at its good end.
 

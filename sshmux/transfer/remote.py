@@ -1,4 +1,4 @@
-"""Runs the scripts over there."""
+"""Runs the remote scripts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import ConnectionLost, Error, TransferInterrupted
-from ..execution import Request, Scope
-from ..link import Link
 from ..openssh.remote import needs_shell
-from ..tasks import finish
+from ..session.execution import ExecutionOptions, Scope
+from ..session.link import Link
+from ..system.tasks import run_to_end
 from . import scripts
 
 log = logging.getLogger("sshmux.transfer")
@@ -24,7 +24,7 @@ _TIDYING = 10.0  # seconds
 
 
 @dataclass(frozen=True)
-class Said:
+class ScriptResult:
     """What came of a script."""
 
     status: int
@@ -38,8 +38,8 @@ class Said:
     @property
     def names(self) -> list[str]:
         """The paths that it told, whatever is in them."""
-        told = self.stderr.partition(f"{scripts.MARK} names\n")[2]
-        return told.lstrip("\n").split("\0")[:-1]
+        report_progress = self.stderr.partition(f"{scripts.MARK} names\n")[2]
+        return report_progress.lstrip("\n").split("\0")[:-1]
 
 
 class Remote:
@@ -56,7 +56,7 @@ class Remote:
 
     async def run(
         self, words: list[str], *, stdin: int | None = None, stdout: int | None = None
-    ) -> Said:
+    ) -> ScriptResult:
         """Runs a script; its stdin and stdout are descriptors, which stay the caller's."""
         self._scope.check()
         heard = bytearray()
@@ -65,7 +65,7 @@ class Remote:
             heard.extend(data)
             del heard[:-_KEPT]
 
-        request = Request("", stdin=stdin, stderr=hear)
+        request = ExecutionOptions("", stdin=stdin, stderr=hear)
         if stdout is not None:
             request.stdout = stdout
         if needs_shell(words, None):
@@ -77,25 +77,25 @@ class Remote:
             lost = TransferInterrupted(str(error))
             lost.started = error.started
             raise lost from error
-        return Said(status, os.fsdecode(bytes(heard)))
+        return ScriptResult(status, os.fsdecode(bytes(heard)))
 
-    async def output(self, words: list[str]) -> tuple[Said, bytes]:
+    async def output(self, words: list[str]) -> tuple[ScriptResult, bytes]:
         """Runs a script for what it writes."""
         pieces: list[bytes] = []
         self._scope.check()
         await self._link.learn_shell()
         heard: list[bytes] = []
-        request = Request("", stdout=pieces.append, stderr=heard.append)
+        request = ExecutionOptions("", stdout=pieces.append, stderr=heard.append)
         request.line = self._link.line(words, None, None)
         status = await self._link.execute(request, self._scope)
-        return Said(status, os.fsdecode(b"".join(heard))), b"".join(pieces)
+        return ScriptResult(status, os.fsdecode(b"".join(heard))), b"".join(pieces)
 
     async def tidy(self, *paths: str) -> None:
-        """Removes what is left over there. Whatever happens meanwhile; never raises an error."""
-        await finish(partial(self._tidy, paths))
+        """Removes what is left on the remote. Whatever happens meanwhile; never raises an error."""
+        await run_to_end(partial(self._tidy, paths))
 
     async def _tidy(self, paths: tuple[str, ...]) -> None:
-        request = Request(self._link.line(scripts.words(scripts.DROP, *paths), None, None))
+        request = ExecutionOptions(self._link.line(scripts.words(scripts.DROP, *paths), None, None))
         try:
             async with asyncio.timeout(_TIDYING):
                 await self._link.execute(request, Scope())

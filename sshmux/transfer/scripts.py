@@ -1,4 +1,4 @@
-"""What runs over there, purely: POSIX shell, and what it reports.
+"""What runs on the remote, purely: POSIX shell, and what it reports.
 
 Every script says what became of it on stderr, in a line that begins with MARK. Paths are arguments,
 never part of a script's text. LC_ALL=C, so that the reasons of programs can be told apart.
@@ -195,7 +195,7 @@ def words(script: str, *arguments: object) -> list[str]:
 
 
 def remote_path(path: str | bytes | os.PathLike[str]) -> str:
-    """A path over there; `~/` is the home, where commands begin. Raises `ConfigError`."""
+    """A remote path; `~/` is the home, where commands begin. Raises `ConfigError`."""
     text = os.fsdecode(path)
     if not text or "\0" in text:
         raise ConfigError(f"remote path {text!r}: give the name of a file or directory")
@@ -249,10 +249,10 @@ def failure(stderr: str, status: int, source: str, target: str) -> TransferError
     if "missing" in said:
         return SourceNotFound(f"{what}: there is no such file: {said['missing'] or source}")
     if "denied" in said:
-        return TransferDenied(f"{what}: permission denied over there")
+        return TransferDenied(f"{what}: permission denied on the remote")
     if "nodir" in said:
         return SourceNotFound(
-            f"{what}: over there is no directory {said['nodir']}: use parents=True to make it"
+            f"{what}: on the remote is no directory {said['nodir']}: use parents=True to make it"
         )
     if "isdir" in said:
         return TransferError(f"{what}: that is a directory (for a whole one: recurse=True)")

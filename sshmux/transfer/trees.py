@@ -1,4 +1,4 @@
-"""Directories and many files, as one stream: tar here and tar over there, with a pipe between."""
+"""Directories and many files, as one stream: tar here, tar on the remote, a pipe between."""
 
 from __future__ import annotations
 
@@ -15,34 +15,30 @@ from functools import partial
 
 import psutil
 
-from ..errors import (
-    ConfigError,
-    SourceChanged,
-    SourceNotFound,
-    TransferError,
-    TransferInterrupted,
-)
-from ..openssh.pipes import Reader
-from ..openssh.processes import Child, spawn
-from ..tasks import finish
+from ..errors import ConfigError, SourceChanged, SourceNotFound, TransferError, TransferInterrupted
+from ..system.pipes import Reader
+from ..system.processes import Child, spawn
+from ..system.tasks import run_to_end
 from . import scripts
-from .files import How, here, threads
-from .progress import told
-from .remote import Remote, Said
+from .files import TransferOptions, here, threads
+from .progress import report_progress
+from .remote import Remote, ScriptResult
 
 _BROKEN = "ended by SIGPIPE"  # a tar whose reader has left: that one knows why
 _KEPT = 16 * 1024  # bytes of what tar says
 
 
 async def put_trees(
-    remote: Remote, sources: Sequence[str], target: str, how: How
+    remote: Remote, sources: Sequence[str], target: str, options: TransferOptions
 ) -> tuple[int, int]:
     """Sends them; how many files, and their bytes."""
-    files, total = await threads.run(partial(_measure, sources, how.recurse, target))
+    files, total = await threads.run(partial(_measure, sources, options.recurse, target))
     token = secrets.token_hex(6)
     into = "i" if len(sources) > 1 else ""
     words, name = _packing(sources)
-    command = scripts.words(scripts.UNPACK, *scripts.place(target, name, token, how.flags + into))
+    command = scripts.words(
+        scripts.UNPACK, *scripts.place(target, name, token, options.flags + into)
+    )
     end = f".sshmux-{token}-end"
     with tempfile.TemporaryDirectory(prefix="sshmux-") as scratch:
         os.close(os.open(os.path.join(scratch, end), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
@@ -50,7 +46,10 @@ async def put_trees(
         shown = ", ".join(sources)
         async with _tar(words, packs=True) as tar:
             moved = partial(_moved, tar.child, "write")
-            with tar.pipe() as end_of_pipe, told(how.progress, shown, target, total, moved):
+            with (
+                tar.pipe() as end_of_pipe,
+                report_progress(options.progress, shown, target, total, moved),
+            ):
                 said = await remote.run(command, stdin=end_of_pipe)
             why = await tar.failure()
     names = said.names
@@ -95,17 +94,17 @@ async def look(remote: Remote, named: Sequence[str], target: str) -> list[tuple[
     found = list(zip(parts[0:-1:2], parts[1:-1:2], strict=False))
     for kind, name in found:
         if kind == "x":
-            raise SourceNotFound(f"{name} to {target}: there is no such file over there")
+            raise SourceNotFound(f"{name} to {target}: there is no such remote file")
     if not found:
         raise TransferInterrupted(f"{', '.join(named)} to {target}: nothing was told of them")
     return found
 
 
 async def get_trees(
-    remote: Remote, sources: Sequence[str], target: str, how: How
+    remote: Remote, sources: Sequence[str], target: str, options: TransferOptions
 ) -> tuple[int, int]:
     """Fetches them; how many files, and their bytes."""
-    if not how.recurse and len(sources) == 1:
+    if not options.recurse and len(sources) == 1:
         raise TransferError(f"{sources[0]} to {target}: that is a directory: use recurse=True")
     shown = ", ".join(sources)
     inside, beside, last = await threads.run(partial(_place, target))
@@ -116,8 +115,8 @@ async def get_trees(
     except OSError as error:
         raise here(error, shown, target) from error
     try:
-        said, why = await _receive(remote, sources, shown, target, part, how)
-        # The tar over there ends by SIGPIPE, or says so, when the one here has left.
+        said, why = await _receive(remote, sources, shown, target, part, options)
+        # The remote tar ends by SIGPIPE, or says so, when the one here has left.
         if said.status != 0 and (not why or said.status != 128 + signal.SIGPIPE):
             raise scripts.failure(said.stderr, said.status, shown, target)
         if why:
@@ -129,7 +128,7 @@ async def get_trees(
         await threads.run(partial(_merge, part, beside))
         return counted
     finally:
-        await finish(partial(threads.run, partial(shutil.rmtree, part, ignore_errors=True)))
+        await run_to_end(partial(threads.run, partial(shutil.rmtree, part, ignore_errors=True)))
 
 
 def _place(target: str) -> tuple[bool, str, str]:
@@ -140,13 +139,18 @@ def _place(target: str) -> tuple[bool, str, str]:
 
 
 async def _receive(
-    remote: Remote, sources: Sequence[str], shown: str, target: str, part: str, how: How
-) -> tuple[Said, str]:
-    words = ["tar", "-xpf" if how.preserve else "-xf", "-", "-C", part]
+    remote: Remote,
+    sources: Sequence[str],
+    shown: str,
+    target: str,
+    part: str,
+    options: TransferOptions,
+) -> tuple[ScriptResult, str]:
+    words = ["tar", "-xpf" if options.preserve else "-xf", "-", "-C", part]
     command = scripts.words(scripts.PACK, "-", *sources)
     async with _tar(words, packs=False) as tar:
         moved = partial(_moved, tar.child, "read")
-        with tar.pipe() as end_of_pipe, told(how.progress, shown, target, 0, moved):
+        with tar.pipe() as end_of_pipe, report_progress(options.progress, shown, target, 0, moved):
             said = await remote.run(command, stdout=end_of_pipe)
         return said, await tar.failure()
 
@@ -194,7 +198,7 @@ async def _tar(words: Sequence[str], *, packs: bool) -> AsyncIterator[_Tar]:
         finally:
             tar.close()
             if tar.child.status is None:
-                await finish(tar.child.end)
+                await run_to_end(tar.child.end)
 
 
 def _start(words: Sequence[str], packs: bool) -> _Tar:

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from sshmux import ConnectionManager, Prompt
-from sshmux.openssh.controldir import ControlDir
-from sshmux.openssh.dial import Way, dial
+from sshmux.openssh.control.dial import Way, dial
+from sshmux.openssh.control.directory import ControlDir
 from sshmux.testing import PrivateServer
 
 from ..support import control_directory, masters, nap, nothing_left, sleepers, until
@@ -102,10 +102,10 @@ def _clients() -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("how", ["stored", "person"])
+@pytest.mark.parametrize("how", ["stored", "user"])
 @pytest.mark.parametrize("methods", ["password", "keyboard-interactive"])
 async def test_a_log_in_with_answers(how: str, methods: str) -> None:
-    async def person(prompt: Prompt) -> str:
+    async def user(prompt: Prompt) -> str:
         await asyncio.sleep(0)
         return "pw"
 
@@ -114,7 +114,7 @@ async def test_a_log_in_with_answers(how: str, methods: str) -> None:
             PrivateServer(login_shell="/bin/sh", password="pw", methods=methods) as server,
             nothing_left(),
             ConnectionManager(
-                control_dir=path, prompter=person if how == "person" else None
+                control_dir=path, prompter=user if how == "user" else None
             ) as manager,
         ):
             server.register(manager, 1, key_file=None)
@@ -137,7 +137,7 @@ async def test_a_log_in_with_answers(how: str, methods: str) -> None:
 
 
 async def test_a_log_in_through_a_jump_host(tmp_path: Path) -> None:
-    async def person(prompt: Prompt) -> str:
+    async def user(prompt: Prompt) -> str:
         await asyncio.sleep(0)
         return "pw"
 
@@ -148,7 +148,7 @@ async def test_a_log_in_through_a_jump_host(tmp_path: Path) -> None:
             ) as jump,
             PrivateServer(login_shell="/bin/sh") as server,
             nothing_left(),
-            ConnectionManager(control_dir=path, prompter=person, pool_size=1) as manager,
+            ConnectionManager(control_dir=path, prompter=user, pool_size=1) as manager,
         ):
             config = tmp_path / "config"
             config.write_text(

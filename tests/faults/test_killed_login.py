@@ -24,14 +24,14 @@ PROGRAM = textwrap.dedent(
 
     alias, config, answer, command = sys.argv[1:]
 
-    async def person(prompt):
+    async def user(prompt):
         print("asked", flush=True)
         if not answer:
             await asyncio.sleep(3600)
         return answer
 
     async def main():
-        manager = ConnectionManager(grace=1, prompter=person)
+        manager = ConnectionManager(grace=1, prompter=user)
         await manager.start()
         manager.register_cluster("c", alias, config_file=config)
         async with manager.get_connection("c") as connection:
@@ -63,7 +63,7 @@ def heard(program: subprocess.Popen[bytes], words: bytes) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-async def test_killed_while_a_person_is_asked(number: int) -> None:
+async def test_killed_while_a_user_is_asked(number: int) -> None:
     with control_directory() as directory:
         async with PrivateServer(login_shell="/bin/sh", **TYPED) as server:
             program = start(server.alias, server.config_file, directory)
@@ -139,7 +139,7 @@ async def test_a_killed_helper_is_a_failed_log_in() -> None:
     """The askpass dies under ssh, which must not go on with empty answers."""
     import sshmux
 
-    async def person(prompt: sshmux.Prompt) -> str:
+    async def user(prompt: sshmux.Prompt) -> str:
         for helper in helpers():
             helper.kill()
         return "pw"
@@ -147,7 +147,7 @@ async def test_a_killed_helper_is_a_failed_log_in() -> None:
     with control_directory() as directory:
         async with (
             PrivateServer(login_shell="/bin/sh", **TYPED) as server,
-            sshmux.ConnectionManager(control_dir=directory, prompter=person) as manager,
+            sshmux.ConnectionManager(control_dir=directory, prompter=user) as manager,
         ):
             server.register(manager, 1)
             with pytest.raises(sshmux.DisconnectError):

@@ -123,7 +123,7 @@ async def test_ended_by_a_signal_without_stop(directory: Path, number: int) -> N
         await until(lambda: len(sleepers(seconds)) == 5)
         program.send_signal(number)
         errors = end(program)
-        if number == signal.SIGINT:  # asyncio.run cancels: the commands end over there
+        if number == signal.SIGINT:  # asyncio.run cancels: the commands end on the remote
             assert sleepers(seconds) == []
             assert b"KeyboardInterrupt" in errors
         for sleeper in sleepers(seconds):

@@ -1,4 +1,4 @@
-"""The command, as a person runs it: a process of its own against a real sshd."""
+"""The command, as a user runs it: a process of its own against a real sshd."""
 
 from __future__ import annotations
 

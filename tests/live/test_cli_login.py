@@ -1,4 +1,4 @@
-"""`sshmux login`, `password` and `doctor`, as a person uses them: on a terminal."""
+"""`sshmux login`, `password` and `doctor`, as a user uses them: on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sshmux put`, `get`, `sync` and `forward`, as a person runs them."""
+"""`sshmux put`, `get`, `sync` and `forward`, as a user runs them."""
 
 from __future__ import annotations
 

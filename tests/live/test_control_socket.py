@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sshmux.openssh.conversation import Conversation
-from sshmux.openssh.muxproto import (
+from sshmux.openssh.mux.conversation import Conversation
+from sshmux.openssh.mux.protocol import (
     DYNAMIC,
     LOCAL,
     REMOTE,

@@ -55,16 +55,16 @@ async def use(manager: sshmux.ConnectionManager) -> str:
         return str((await connection.run("echo in")).stdout)
 
 
-async def test_a_person_changes_it(user: str) -> None:
+async def test_a_user_changes_it(user: str) -> None:
     asked: list[Prompt] = []
 
-    async def person(prompt: Prompt) -> str:
+    async def answer(prompt: Prompt) -> str:
         asked.append(prompt)
         return OLD if "Current" in prompt.text else NEW
 
     async with server("keyboard-interactive") as sshd:
         register = {"username": user, "key_file": None}
-        async with managed(sshd, register=register, prompter=person) as manager:
+        async with managed(sshd, register=register, prompter=answer) as manager:
             manager.set_password(1, OLD, keyring=False)
             assert await use(manager) == "in\n"
             assert (sshd.logins, sshd.failed_logins) == (1, 0)
@@ -75,7 +75,7 @@ async def test_a_person_changes_it(user: str) -> None:
     assert asked[2].text == f"({user}@127.0.0.1) Retype new password: "
 
 
-async def test_without_a_person_nothing_is_made_up(user: str) -> None:
+async def test_without_a_user_nothing_is_made_up(user: str) -> None:
     async with server("keyboard-interactive") as sshd:
         async with managed(sshd, register={"username": user, "key_file": None}) as manager:
             manager.set_password(1, OLD, keyring=False)

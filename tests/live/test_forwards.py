@@ -1,4 +1,4 @@
-"""Forwards that listen, and connections to somewhere over there. Over the master's own protocol."""
+"""Forwards that listen, and connections to what the remote can reach."""
 
 from __future__ import annotations
 
@@ -210,13 +210,13 @@ async def test_a_busy_port(tmp_path: Path) -> None:
         with pytest.raises(ChannelListenError, match="already in use") as failed:
             await connection.forward_local_port("127.0.0.1", port, "127.0.0.1", 1)
         assert failed.value.errno == errno.EADDRINUSE
-        with pytest.raises(ChannelListenError, match=r"busy over there, or .* forbids"):
+        with pytest.raises(ChannelListenError, match=r"busy on the remote, or .* forbids"):
             await connection.forward_remote_port("127.0.0.1", port, "127.0.0.1", 1)
         taken = tmp_path / "taken"
-        taken.write_text("precious")
+        taken.write_text("interactive_login")
         with pytest.raises(ChannelListenError, match="remove it first"):
             await connection.forward_local_path(taken, "/x")
-        assert taken.read_text() == "precious"
+        assert taken.read_text() == "interactive_login"
         with pytest.raises(ChannelListenError, match="directory is missing"):
             await connection.forward_local_path(tmp_path / "no" / "such", "/x")
         with pytest.raises(ChannelListenError):
@@ -341,9 +341,9 @@ async def test_a_master_that_stays_keeps_no_forward() -> None:
                     await nobody_listens(here.get_port())
             async with sshmux.ConnectionManager(control_dir=directory, persist=60) as other:
                 server.register(other, 1)
-                async with other.get_connection(1) as again:
-                    assert again.get_extra_info("master_pid") == pid
-                    await again.run("true", check=True)
+                async with other.get_connection(1) as fresh_copy:
+                    assert fresh_copy.get_extra_info("master_pid") == pid
+                    await fresh_copy.run("true", check=True)
                 await other.disconnect(1)
 
 

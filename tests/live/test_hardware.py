@@ -17,7 +17,7 @@ from ..support import control_directory, managed
 PIN = "4321"
 
 
-class Person:
+class User:
     def __init__(self, *answers: str | None, key: Path | None = None) -> None:
         self.answers = list(answers)
         self.asked: list[Prompt] = []
@@ -86,13 +86,13 @@ def with_token() -> dict[str, object]:
 
 @needs_softhsm
 async def test_the_pin_of_a_smart_card(token: Path) -> None:
-    person = Person(PIN)
+    user = User(PIN)
     async with PrivateServer(
         login_shell="/bin/sh", options={"AuthorizedKeysFile": str(token)}
     ) as server:
-        async with managed(server, register=with_token(), prompter=person) as manager:
+        async with managed(server, register=with_token(), prompter=user) as manager:
             assert await use(manager) == "in\n"
-    (prompt,) = person.asked
+    (prompt,) = user.asked
     assert (prompt.kind, prompt.text) == ("pkcs11-pin", "Enter PIN for 'cluster': ")
     assert prompt.echo is False
 
@@ -102,15 +102,15 @@ async def test_the_pin_of_a_smart_card(token: Path) -> None:
 async def test_a_wrong_pin_is_typed_once_as_cards_lock_themselves(
     token: Path, answer: str | None
 ) -> None:
-    person = Person(answer, PIN)
+    user = User(answer, PIN)
     async with PrivateServer(
         login_shell="/bin/sh", options={"AuthorizedKeysFile": str(token)}
     ) as server:
-        async with managed(server, register=with_token(), prompter=person) as manager:
+        async with managed(server, register=with_token(), prompter=user) as manager:
             for _ in range(2):
                 with pytest.raises(sshmux.PermissionDenied):
                     await use(manager)
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
 
 
 # A FIDO key. There is none here, nor a package with a middleware that does without. So a script
@@ -146,39 +146,39 @@ async def test_a_fido_key_is_announced_and_its_pin_asked_for(
     program = tmp_path / "ssh-with-a-key"
     program.write_text(FIDO)
     program.chmod(0o700)
-    person = Person(pin, key=tmp_path / "ssh-with-a-key.key")
+    user = User(pin, key=tmp_path / "ssh-with-a-key.key")
     async with PrivateServer(login_shell="/bin/sh") as server:
         register = {"ssh_program": str(program), "timeout": 5}
-        async with managed(server, register=register, prompter=person) as manager:
+        async with managed(server, register=register, prompter=user) as manager:
             if pin == PIN:
                 assert await use(manager) == "in\n"
             else:
                 with pytest.raises(sshmux.PermissionDenied):
                     await use(manager)
                 assert server.connections == 0
-    kinds = [(prompt.kind, prompt.wants_answer, prompt.echo) for prompt in person.asked]
+    kinds = [(prompt.kind, prompt.wants_answer, prompt.echo) for prompt in user.asked]
     expected = [("touch", False, False), ("fido-pin", True, False), ("touch", False, False)]
     assert [(kind, wants) for kind, wants, _ in kinds] == [
         (kind, wants) for kind, wants, _ in expected[: 3 if pin == PIN else 2]
     ]
     assert kinds[1][2] is False
-    assert person.asked[0].text.startswith("Confirm user presence for key ED25519-SK SHA256:")
+    assert user.asked[0].text.startswith("Confirm user presence for key ED25519-SK SHA256:")
 
 
-async def test_a_key_that_nobody_touches_has_the_persons_time(tmp_path: Path) -> None:
+async def test_a_key_that_nobody_touches_has_the_users_time(tmp_path: Path) -> None:
     """What waits to be touched does not count against the log-in's time."""
     program = tmp_path / "ssh-with-a-key"
     announced = FIDO.partition("stty")[0].replace(TOUCH, "    sleep 1.5\n")
     program.write_text(announced + 'exec ssh "$@"\n')
     program.chmod(0o700)
-    person = Person()
+    user = User()
     async with PrivateServer(login_shell="/bin/sh") as server:
         register = {"ssh_program": str(program), "timeout": 1}
-        async with managed(server, register=register, prompter=person) as manager:
+        async with managed(server, register=register, prompter=user) as manager:
             assert await use(manager) == "in\n"
         with control_directory() as directory:
             async with ConnectionManager(
-                control_dir=directory, prompter=person, prompt_timeout=0.2, dial_attempts=1
+                control_dir=directory, prompter=user, prompt_timeout=0.2, dial_attempts=1
             ) as manager:
                 server.register(manager, 1, **register)
                 with pytest.raises(sshmux.ConnectTimeout):

@@ -283,13 +283,13 @@ async def test_one_name_for_two_hosts_gets_neither_of_them_anything(tmp_path: Pa
                 assert (jump.received, target.received) == ([], [])
 
 
-# With a person
+# With a user
 
 
-async def test_a_person_is_told_who_asks_and_sees_no_control_characters() -> None:
+async def test_a_user_is_told_who_asks_and_sees_no_control_characters() -> None:
     asked: list[Prompt] = []
 
-    async def person(prompt: Prompt) -> str | None:
+    async def user(prompt: Prompt) -> str | None:
         asked.append(prompt)
         return None
 
@@ -298,7 +298,7 @@ async def test_a_person_is_told_who_asks_and_sees_no_control_characters() -> Non
         async with HostileServer() as server:
             server.rounds = [question(filled(text, server))]
             with control_directory() as directory:
-                async with ConnectionManager(control_dir=directory, prompter=person) as manager:
+                async with ConnectionManager(control_dir=directory, prompter=user) as manager:
                     server.register(manager, 1)
                     await attempt(manager)
     assert len(asked) > len(chosen) / 2
@@ -317,7 +317,7 @@ async def test_a_menu_and_two_questions_in_one_round() -> None:
         "Passcode or option (1-2): "
     )
 
-    async def person(prompt: Prompt) -> str | None:
+    async def user(prompt: Prompt) -> str | None:
         asked.append(prompt)
         return {"menu": "1", "password": "pw", "one-time": "123456"}[prompt.kind]
 
@@ -328,7 +328,7 @@ async def test_a_menu_and_two_questions_in_one_round() -> None:
     async with HostileServer(rounds=rounds) as server:
         with control_directory() as directory:
             async with (
-                ConnectionManager(control_dir=directory, prompter=person) as manager,
+                ConnectionManager(control_dir=directory, prompter=user) as manager,
             ):
                 server.register(manager, 1)
                 async with manager.get_connection(1) as connection:
@@ -344,14 +344,14 @@ async def test_a_menu_and_two_questions_in_one_round() -> None:
     }
 
 
-async def test_a_push_on_the_phone_has_the_persons_time() -> None:
-    async def person(prompt: Prompt) -> str | None:
+async def test_a_push_on_the_phone_has_the_users_time() -> None:
+    async def user(prompt: Prompt) -> str | None:
         return "1"
 
     async with HostileServer(rounds=[question("Option (1-2): ", "1", echo=True)]) as server:
         server.delay = 1.5
         with control_directory() as directory:
-            async with ConnectionManager(control_dir=directory, prompter=person) as manager:
+            async with ConnectionManager(control_dir=directory, prompter=user) as manager:
                 server.register(manager, 1, timeout=1)
                 async with manager.get_connection(1) as connection:
                     assert (await connection.run("echo in")).stdout == "in\n"

@@ -20,7 +20,7 @@ from ..support import control_directory, masters, nothing_left, until
 TYPED = {"password": "pw", "methods": "publickey,keyboard-interactive"}
 
 
-class Person:
+class User:
     """Types the same each time, and remembers what was asked."""
 
     def __init__(self, answer: str | None = "pw") -> None:
@@ -81,16 +81,16 @@ async def managed(
 
 
 async def test_three_clusters_behind_one_bastion_take_one_code(tmp_path: Path) -> None:
-    person = Person()
+    user = User()
     async with servers(TYPED, {}, {}, {}) as (bastion, a, b, c):
         jumps = dict.fromkeys((a, b, c), bastion.alias)
         config = config_of(tmp_path / "config", [bastion, a, b, c], jumps)
         targets = {"a": a, "b": b, "c": c}
-        async with managed(config, targets, prompter=person, pool_size=5) as manager:
+        async with managed(config, targets, prompter=user, pool_size=5) as manager:
             assert await use_at_once(manager, "abc" * 5) == ["in\n"] * 15
-            assert (len(person.asked), bastion.logins, bastion.connections) == (1, 1, 1)
+            assert (len(user.asked), bastion.logins, bastion.connections) == (1, 1, 1)
             assert {server.logins for server in (a, b, c)} == {5}
-            assert person.asked[0].host == bastion.alias
+            assert user.asked[0].host == bastion.alias
             names = [path.name for path in manager.control_dir.path.glob("jump-*.sock")]
             assert len(names) == 1
             await manager.disconnect("a")
@@ -127,16 +127,16 @@ async def test_one_host_by_two_names_in_proxyjump(tmp_path: Path) -> None:
 
 
 async def test_jumping_may_be_left_to_ssh(tmp_path: Path) -> None:
-    person = Person()
+    user = User()
     async with servers(TYPED, {}) as (bastion, a):
         config = config_of(tmp_path / "config", [bastion, a], {a: bastion.alias})
         async with managed(
-            config, {"a": a}, prompter=person, share_jump_hosts=False, one_time_pool_size=2
+            config, {"a": a}, prompter=user, share_jump_hosts=False, one_time_pool_size=2
         ) as manager:
             assert await use(manager, "a") == "in\n"
             await manager.connect("a")
             assert bastion.logins == 2
-            assert [prompt.who for prompt in person.asked] == [f"{a.username}@127.0.0.1"] * 2
+            assert [prompt.who for prompt in user.asked] == [f"{a.username}@127.0.0.1"] * 2
 
 
 async def test_a_stored_password_for_the_jump_host_and_another_for_the_target(
@@ -163,12 +163,12 @@ async def test_a_stored_password_for_the_jump_host_and_another_for_the_target(
 
 
 async def test_a_refused_jump_host_is_tried_once_for_all(tmp_path: Path) -> None:
-    person = Person("wrong")
+    user = User("wrong")
     async with servers(TYPED, {}, {}) as (bastion, a, b):
         config = config_of(
             tmp_path / "config", [bastion, a, b], {a: bastion.alias, b: bastion.alias}
         )
-        async with managed(config, {"a": a, "b": b}, prompter=person) as manager:
+        async with managed(config, {"a": a, "b": b}, prompter=user) as manager:
             results = await asyncio.gather(
                 *(use(manager, name) for name in "abab"), return_exceptions=True
             )
@@ -178,7 +178,7 @@ async def test_a_refused_jump_host_is_tried_once_for_all(tmp_path: Path) -> None
             with pytest.raises(sshmux.PermissionDenied):
                 await use(manager, "b")
             assert bastion.connections == 1
-            person.answer = "pw"
+            user.answer = "pw"
             connection = await manager.connect("a")  # asked for: and it opens the way for b
             assert await use(manager, "b") == "in\n"
             assert bastion.logins == 1
@@ -250,7 +250,7 @@ async def test_an_unused_jump_host_leaves_when_idle(tmp_path: Path) -> None:
 
 
 async def test_masters_behind_a_jump_host_outlive_the_program(tmp_path: Path) -> None:
-    person = Person()
+    user = User()
     async with servers(TYPED, {}, {}) as (bastion, a, b):
         config = config_of(
             tmp_path / "config", [bastion, a, b], {a: bastion.alias, b: bastion.alias}
@@ -259,15 +259,13 @@ async def test_masters_behind_a_jump_host_outlive_the_program(tmp_path: Path) ->
             for name, server in (("a", a), ("a", a), ("b", b)):
                 async with (
                     nothing_left(),
-                    ConnectionManager(
-                        control_dir=directory, persist=60, prompter=person
-                    ) as manager,
+                    ConnectionManager(control_dir=directory, persist=60, prompter=user) as manager,
                 ):
                     manager.register_cluster(name, server.alias, config_file=config)
                     assert await use(manager, name) == "in\n"
-            assert (len(person.asked), bastion.logins, a.logins, b.logins) == (1, 1, 1, 1)
+            assert (len(user.asked), bastion.logins, a.logins, b.logins) == (1, 1, 1, 1)
             async with ConnectionManager(
-                control_dir=directory, persist=60, prompter=person
+                control_dir=directory, persist=60, prompter=user
             ) as manager:
                 for name, server in (("a", a), ("b", b)):
                     manager.register_cluster(name, server.alias, config_file=config)
@@ -275,7 +273,7 @@ async def test_masters_behind_a_jump_host_outlive_the_program(tmp_path: Path) ->
                 await manager.connect("b")  # takes the bastion's master, too
                 await manager.disconnect("a")
                 await manager.disconnect("b")
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
 
 
 async def test_jump_hosts_that_lead_in_a_circle(tmp_path: Path) -> None:
@@ -297,7 +295,7 @@ async def test_a_jump_host_that_forbids_forwarding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/tcsh", "/usr/bin/fish", "/bin/zsh"])
-async def test_the_persons_own_shell_does_not_matter(
+async def test_the_users_own_shell_does_not_matter(
     tmp_path: Path, shell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ssh gives a ProxyCommand to $SHELL; here with a path that each of them would misread."""

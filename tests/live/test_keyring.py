@@ -58,7 +58,7 @@ def test_what_one_program_stores_another_finds(service: SecretService) -> None:
         assert first.warnings == second.warnings == []
 
 
-def test_a_person_recognises_the_entry(service: SecretService) -> None:
+def test_a_user_recognises_the_entry(service: SecretService) -> None:
     with program(service.env, service="my-program") as told:
         told.set(HPC, SECRET)
     ((label, attributes),) = service.entries()

@@ -1,4 +1,4 @@
-"""Where secrets must not be: reports of failed tests, core dumps, other people's eyes."""
+"""Where secrets must not be: reports of failed tests, core dumps, other users's eyes."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ PROGRAM = textwrap.dedent(
         await log_in("keyboard-interactive")
 
     async def test_typed():
-        async def person(prompt):
+        async def user(prompt):
             return secret()
-        await log_in("password", person)
+        await log_in("password", user)
 
     async def test_typed_and_unfit():
-        async def person(prompt):
+        async def user(prompt):
             return secret() + chr(7)
-        await log_in("password", person)
+        await log_in("password", user)
     """
 )
 
@@ -96,7 +96,7 @@ async def test_the_helper_leaves_no_core_and_lets_nobody_look() -> None:
     seen: list[tuple[int, int]] = []
     owners: list[int] = []
 
-    async def person(prompt: Prompt) -> str:
+    async def user(prompt: Prompt) -> str:
         for child in helpers():
             if sys.platform == "linux":
                 seen.append(resource.prlimit(child.pid, resource.RLIMIT_CORE))
@@ -106,7 +106,7 @@ async def test_the_helper_leaves_no_core_and_lets_nobody_look() -> None:
 
     async with (
         PrivateServer(login_shell="/bin/sh", password="pw", methods="password") as server,
-        managed(server, register={"key_file": None}, prompter=person) as manager,
+        managed(server, register={"key_file": None}, prompter=user) as manager,
     ):
         assert await manager.test_connection(1)
     if sys.platform == "linux":

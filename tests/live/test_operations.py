@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import sshmux
-from sshmux.openssh import operations
-from sshmux.openssh.muxproto import DYNAMIC, LOCAL, REMOTE, UNIX
-from sshmux.openssh.operations import Forward
+from sshmux.openssh.mux import operations
+from sshmux.openssh.mux.operations import Forward
+from sshmux.openssh.mux.protocol import DYNAMIC, LOCAL, REMOTE, UNIX
 from sshmux.testing import PrivateServer
 
 from ..support import managed, processes, until

@@ -1,4 +1,4 @@
-"""Masters that live already: the person's own, and those that were left behind. No log-in."""
+"""Masters that live already: the user's own, and those that were left behind. No log-in."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ..support import control_directory, nothing_left, until
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A short path for the person's own sockets."""
+    """A short path for the user's own sockets."""
     with tempfile.TemporaryDirectory(prefix="sx") as directory:
         yield Path(directory)
 
 
 @asynccontextmanager
 async def own_master(server: PrivateServer, path: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """What a person types: `ssh -M`, with a socket of theirs."""
+    """What a user types: `ssh -M`, with a socket of theirs."""
     line = ["ssh", "-F", str(server.config_file), "-MN", "-S", str(path), server.alias]
     process = subprocess.Popen(line, stdin=subprocess.DEVNULL)
     try:
         await until(path.exists)
         yield process
-        assert process.poll() is None, "somebody ended the person's own master"
+        assert process.poll() is None, "somebody ended the user's own master"
     finally:
         end(process)
 

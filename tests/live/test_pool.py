@@ -196,7 +196,7 @@ async def test_a_command_that_cannot_be_ended_is_told_and_its_connection_not_use
             async with manager.get_connection(1) as connection:
                 for _ in range(2):  # the limit is learned from a refusal
                     await asyncio.gather(connection.run("true"), connection.run("true"))
-                with pytest.raises(sshmux.ProcessTimeout, match="may still run over there"):
+                with pytest.raises(sshmux.ProcessTimeout, match="may still run on the remote"):
                     await connection.run(f"sleep {long}", timeout=0.3)
                 assert connection.is_closed()
                 with pytest.raises(sshmux.ConnectionLost) as caught:

@@ -1,4 +1,4 @@
-"""A person answers: the program's prompter, what it is told, and what happens when it is not."""
+"""A user answers: the program's prompter, what it is told, and what happens when it is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KBDINT = {"login_shell": "/bin/sh", "password": "pw", "methods": "keyboard-inter
 NO_KEY: dict[str, Any] = {"key_file": None}
 
 
-class Person:
+class User:
     """Answers from a list, and remembers what was asked; declines when the list is empty."""
 
     def __init__(self, *answers: str | None) -> None:
@@ -40,15 +40,15 @@ async def use(manager: sshmux.ConnectionManager, cluster: object = 1) -> str:
 
 
 @pytest.mark.parametrize("methods", ["password", "keyboard-interactive"])
-async def test_a_person_may_mistype(methods: str) -> None:
-    person = Person("wrong", "pw")
+async def test_a_user_may_mistype(methods: str) -> None:
+    user = User("wrong", "pw")
     async with PrivateServer(login_shell="/bin/sh", password="pw", methods=methods) as server:
-        async with managed(server, register=NO_KEY, prompter=person) as manager:
+        async with managed(server, register=NO_KEY, prompter=user) as manager:
             assert await use(manager) == "in\n"
         assert (server.logins, server.failed_logins, server.connections) == (1, 1, 1)
-    first, second = person.asked
+    first, second = user.asked
     who = f"{server.username}@127.0.0.1"
-    assert [prompt.attempt for prompt in person.asked] == [1, 2]
+    assert [prompt.attempt for prompt in user.asked] == [1, 2]
     assert (first.kind, first.who, first.echo, first.cluster_id) == ("password", who, False, 1)
     assert first.text == (f"{who}'s password: " if methods == "password" else f"({who}) Password: ")
     assert first.host == f"{who}:{server.port}"
@@ -57,41 +57,41 @@ async def test_a_person_may_mistype(methods: str) -> None:
     assert second.kind == "password"
 
 
-async def test_what_is_stored_comes_first_and_a_person_mends_it() -> None:
-    person = Person("pw")
+async def test_what_is_stored_comes_first_and_a_user_mends_it() -> None:
+    user = User("pw")
     async with PrivateServer(**KBDINT) as server:
-        async with managed(server, register=NO_KEY, prompter=person) as manager:
+        async with managed(server, register=NO_KEY, prompter=user) as manager:
             manager.set_password(1, "outdated")
             assert await use(manager) == "in\n"
             assert (server.logins, server.failed_logins) == (1, 1)
-            assert [prompt.attempt for prompt in person.asked] == [2]
+            assert [prompt.attempt for prompt in user.asked] == [2]
             await manager.disconnect(1)
             manager.set_password(1, "pw")
             assert await use(manager) == "in\n"
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
 
 
 async def test_whoever_declines_is_not_asked_again_until_somebody_wants_it() -> None:
-    person = Person()
+    user = User()
     async with PrivateServer(**KBDINT) as server:
-        async with managed(server, register=NO_KEY, prompter=person) as manager:
+        async with managed(server, register=NO_KEY, prompter=user) as manager:
             results = await asyncio.gather(
                 *(use(manager) for _ in range(8)), return_exceptions=True
             )
             assert {type(result) for result in results} == {sshmux.PromptDeclined}
             assert isinstance(results[0], sshmux.PermissionDenied)
             assert "it was declined" in str(results[0])
-            assert (len(person.asked), server.connections, server.failed_logins) == (1, 1, 0)
+            assert (len(user.asked), server.connections, server.failed_logins) == (1, 1, 0)
             with pytest.raises(sshmux.PromptDeclined):
                 await use(manager)
-            assert len(person.asked) == 1
-            person.answers = ["pw"]
+            assert len(user.asked) == 1
+            user.answers = ["pw"]
             async with await manager.connect(1) as connection:  # asked for by hand
                 assert (await connection.run("echo in")).stdout == "in\n"
-            assert len(person.asked) == 2
+            assert len(user.asked) == 2
 
 
-async def test_a_persons_time_is_not_the_log_ins() -> None:
+async def test_a_users_time_is_not_the_log_ins() -> None:
     async def slow(prompt: Prompt) -> str:
         await asyncio.sleep(1.5)
         return "pw"
@@ -102,7 +102,7 @@ async def test_a_persons_time_is_not_the_log_ins() -> None:
             assert await use(manager) == "in\n"
 
 
-async def test_a_persons_time_is_not_the_borrowers_either(tmp_path: Path) -> None:
+async def test_a_users_time_is_not_the_borrowers_either(tmp_path: Path) -> None:
     async def slow(prompt: Prompt) -> str:
         late.append(asyncio.ensure_future(use(manager)))  # one more comes while it is asked
         await asyncio.sleep(2.2)
@@ -144,7 +144,7 @@ async def test_a_persons_time_is_not_the_borrowers_either(tmp_path: Path) -> Non
             assert await late[0] == "in\n"
 
 
-async def test_a_person_has_a_limit_of_their_own() -> None:
+async def test_a_user_has_a_limit_of_their_own() -> None:
     cancelled = []
 
     async def absent(prompt: Prompt) -> str:
@@ -163,7 +163,7 @@ async def test_a_person_has_a_limit_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "borrow", "stop", "disconnect", "unregister"])
-async def test_ending_while_a_person_is_asked_ends_everything(how: str) -> None:
+async def test_ending_while_a_user_is_asked_ends_everything(how: str) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
 
     async def waiting(prompt: Prompt) -> str:
@@ -226,7 +226,7 @@ async def test_a_prompter_that_fails_is_the_cause(answer: Any, words: str) -> No
             assert server.connections == 1
 
 
-async def test_a_server_that_leaves_while_a_person_thinks() -> None:
+async def test_a_server_that_leaves_while_a_user_thinks() -> None:
     """ssh notices when it gets the answer. It is lost, and nobody is asked for another one."""
     asked = []
 
@@ -246,20 +246,20 @@ async def test_a_server_that_leaves_while_a_person_thinks() -> None:
 
 
 @pytest.mark.parametrize("answer", ["yes", "fingerprint"])
-async def test_a_person_may_confirm_a_host_key(answer: str, tmp_path: Path) -> None:
-    class Careful(Person):
+async def test_a_user_may_confirm_a_host_key(answer: str, tmp_path: Path) -> None:
+    class Careful(User):
         async def __call__(self, prompt: Prompt) -> str | None:
             self.asked.append(prompt)
             return prompt.fingerprint if answer == "fingerprint" else answer  # type: ignore[attr-defined]
 
-    person, known = Careful(), tmp_path / "known_hosts"
+    user, known = Careful(), tmp_path / "known_hosts"
     async with PrivateServer(login_shell="/bin/sh") as server:
         register = {"known_hosts_file": known}
-        async with managed(server, register=register, prompter=person) as manager:
+        async with managed(server, register=register, prompter=user) as manager:
             assert await use(manager) == "in\n"
             await manager.disconnect(1)
             assert await use(manager) == "in\n"
-    (prompt,) = person.asked
+    (prompt,) = user.asked
     assert prompt.kind == "host-key"
     assert prompt.fingerprint.startswith("SHA256:")  # type: ignore[attr-defined]
     assert prompt.fingerprint in prompt.text  # type: ignore[attr-defined]
@@ -267,32 +267,32 @@ async def test_a_person_may_confirm_a_host_key(answer: str, tmp_path: Path) -> N
     assert known.read_text().count("\n") >= 1
 
 
-async def test_a_host_key_that_a_person_does_not_confirm(tmp_path: Path) -> None:
-    person = Person("no", None)
+async def test_a_host_key_that_a_user_does_not_confirm(tmp_path: Path) -> None:
+    user = User("no", None)
     async with PrivateServer(login_shell="/bin/sh") as server:
         register = {"known_hosts_file": tmp_path / "none"}
-        async with managed(server, register=register, prompter=person) as manager:
+        async with managed(server, register=register, prompter=user) as manager:
             for _ in range(2):
                 with pytest.raises(sshmux.HostKeyUnknown):
                     await manager.connect(1)
-            assert (len(person.asked), server.logins) == (2, 0)
+            assert (len(user.asked), server.logins) == (2, 0)
             with pytest.raises(sshmux.HostKeyUnknown, match="declined"):
                 await use(manager)
             with pytest.raises(sshmux.HostKeyUnknown, match="declined"):
                 await use(manager)
-            assert len(person.asked) == 2  # the refusal stands
+            assert len(user.asked) == 2  # the refusal stands
     assert not (tmp_path / "none").exists()
 
 
 async def test_ssh_config_may_be_stricter_than_asking(tmp_path: Path) -> None:
-    person, config = Person("yes"), tmp_path / "config"
+    user, config = User("yes"), tmp_path / "config"
     async with PrivateServer(login_shell="/bin/sh") as server:
         config.write_text(f"Host *\n    StrictHostKeyChecking yes\nInclude {server.config_file}\n")
         register = {"known_hosts_file": tmp_path / "none", "config_file": config}
-        async with managed(server, register=register, prompter=person) as manager:
+        async with managed(server, register=register, prompter=user) as manager:
             with pytest.raises(sshmux.HostKeyUnknown):
                 await use(manager)
-    assert person.asked == []
+    assert user.asked == []
 
 
 # Keys with a passphrase
@@ -303,19 +303,17 @@ def encrypt(key: Path, passphrase: str) -> None:
 
 
 async def test_a_passphrase_is_stored_by_its_key_or_typed() -> None:
-    person = Person("wrong", "two words")
+    user = User("wrong", "two words")
     async with PrivateServer(login_shell="/bin/sh") as server:
         encrypt(server.key_file, "two words")
-        async with managed(server, prompter=person) as manager:
+        async with managed(server, prompter=user) as manager:
             assert await use(manager) == "in\n"
-            assert [(prompt.kind, prompt.who) for prompt in person.asked] == [
-                ("passphrase", "")
-            ] * 2
-            assert person.asked[0].key == str(server.key_file)  # type: ignore[attr-defined]
+            assert [(prompt.kind, prompt.who) for prompt in user.asked] == [("passphrase", "")] * 2
+            assert user.asked[0].key == str(server.key_file)  # type: ignore[attr-defined]
             await manager.disconnect(1)
             manager.set_passphrase(server.key_file, "two words", keyring=False)
             assert await use(manager) == "in\n"
-            assert len(person.asked) == 2
+            assert len(user.asked) == 2
             manager.delete_passphrase(server.key_file)
         async with managed(server) as manager:
             manager.set_passphrase(server.key_file, "two words", keyring=False)
@@ -342,20 +340,20 @@ async def many(manager: sshmux.ConnectionManager, count: int) -> None:
 
 
 async def test_a_typed_log_in_serves_everybody() -> None:
-    person = Person("pw")
+    user = User("pw")
     async with PrivateServer(**KBDINT) as server:
         async with managed(
-            server, register=NO_KEY, prompter=person, pool_size=5, sessions_per_connection=8
+            server, register=NO_KEY, prompter=user, pool_size=5, sessions_per_connection=8
         ) as manager:
             await many(manager, 40)
-            assert (server.logins, len(person.asked)) == (1, 1)
+            assert (server.logins, len(user.asked)) == (1, 1)
 
 
 async def test_more_than_one_typed_log_in_only_if_wanted_and_one_at_a_time() -> None:
     now_asked = []
     most = 0
 
-    async def person(prompt: Prompt) -> str:
+    async def user(prompt: Prompt) -> str:
         nonlocal most
         now_asked.append(prompt)
         most = max(most, len(now_asked))
@@ -365,7 +363,7 @@ async def test_more_than_one_typed_log_in_only_if_wanted_and_one_at_a_time() -> 
 
     async with PrivateServer(**KBDINT) as server:
         async with managed(
-            server, register=NO_KEY, prompter=person, pool_size=5, one_time_pool_size=3
+            server, register=NO_KEY, prompter=user, pool_size=5, one_time_pool_size=3
         ) as manager:
             long = nap()
             tasks = [asyncio.ensure_future(_hold(manager, long)) for _ in range(5)]
@@ -379,22 +377,22 @@ async def test_more_than_one_typed_log_in_only_if_wanted_and_one_at_a_time() -> 
 
 
 async def test_a_typed_log_in_grows_neither_old_nor_idle() -> None:
-    person = Person("pw")
+    user = User("pw")
     async with PrivateServer(**KBDINT) as server:
         async with managed(
-            server, register=NO_KEY, prompter=person, max_age=0.2, max_idle=0.2, health_interval=0.1
+            server, register=NO_KEY, prompter=user, max_age=0.2, max_idle=0.2, health_interval=0.1
         ) as manager:
             assert await use(manager) == "in\n"
             await asyncio.sleep(0.6)  # three times as long as would end another one
             assert await use(manager) == "in\n"
-    assert len(person.asked) == 1
+    assert len(user.asked) == 1
 
 
 async def test_a_lost_typed_log_in_is_not_replaced_behind_anybodys_back() -> None:
-    person = Person("pw", "pw")
+    user = User("pw", "pw")
     async with PrivateServer(**KBDINT) as server:
         async with managed(
-            server, register=NO_KEY, prompter=person, health_interval=0.1, max_health_failures=1
+            server, register=NO_KEY, prompter=user, health_interval=0.1, max_health_failures=1
         ) as manager:
             assert await use(manager) == "in\n"
             server.drop_connections()
@@ -405,15 +403,15 @@ async def test_a_lost_typed_log_in_is_not_replaced_behind_anybodys_back() -> Non
             while not await closed():
                 await asyncio.sleep(0.02)
             await asyncio.sleep(0.3)  # health checks come and go
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
             assert await use(manager) == "in\n"
-            assert len(person.asked) == 2
+            assert len(user.asked) == 2
 
 
 async def test_keys_are_as_parallel_as_ever_with_a_prompter() -> None:
-    person = Person()
+    user = User()
     async with PrivateServer(login_shell="/bin/sh") as server:
-        async with managed(server, prompter=person, pool_size=3) as manager:
+        async with managed(server, prompter=user, pool_size=3) as manager:
             long = nap()
             tasks = []
             for _ in range(3):
@@ -423,7 +421,7 @@ async def test_keys_are_as_parallel_as_ever_with_a_prompter() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-    assert person.asked == []
+    assert user.asked == []
 
 
 async def _hold(manager: sshmux.ConnectionManager, seconds: str) -> None:
@@ -434,7 +432,7 @@ async def _hold(manager: sshmux.ConnectionManager, seconds: str) -> None:
 async def test_what_is_typed_is_nowhere_to_be_found(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = "hunter2-typed-secret"
-    prompter: Callable[[Prompt], Awaitable[str | None]] = Person(secret, "wrong-" + secret)
+    prompter: Callable[[Prompt], Awaitable[str | None]] = User(secret, "wrong-" + secret)
     async with PrivateServer(
         login_shell="/bin/sh", password=secret, methods="keyboard-interactive"
     ) as server:

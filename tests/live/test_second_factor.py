@@ -21,7 +21,7 @@ POOL: dict[str, Any] = {"pool_size": 5, "sessions_per_connection": 8}
 
 
 class Token:
-    """A person with a token, who counts what they had to type."""
+    """A user with a token, who counts what they had to type."""
 
     def __init__(self, secret: str = SECRET) -> None:
         self.asked: list[Prompt] = []
@@ -42,20 +42,20 @@ async def forty(manager: ConnectionManager, cluster: object = 1) -> None:
 
 
 async def test_forty_tasks_on_one_log_in_and_the_next_forty_on_none() -> None:
-    person = Token()
+    user = Token()
     async with PrivateServer(login_shell="/bin/sh", totp=SECRET) as server:
         with control_directory() as directory:
             for _ in range(2):  # the program, and the program again
                 async with (
                     nothing_left(),
                     ConnectionManager(
-                        control_dir=directory, prompter=person, persist=600, **POOL
+                        control_dir=directory, prompter=user, persist=600, **POOL
                     ) as manager,
                 ):
                     server.register(manager, 1)
                     await forty(manager)
                 assert (server.logins, server.connections) == (1, 1)
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
             async with ConnectionManager(control_dir=directory, persist=600, **POOL) as manager:
                 server.register(manager, 1)  # nobody is there to be asked: it needs none
                 await forty(manager)
@@ -64,11 +64,11 @@ async def test_forty_tasks_on_one_log_in_and_the_next_forty_on_none() -> None:
 
 
 async def test_a_master_whose_options_differ_is_not_adopted() -> None:
-    person = Token()
+    user = Token()
     async with PrivateServer(login_shell="/bin/sh", totp=SECRET) as server:
         with control_directory() as directory:
             async with ConnectionManager(
-                control_dir=directory, prompter=person, persist=600
+                control_dir=directory, prompter=user, persist=600
             ) as manager:
                 server.register(manager, 1)
                 assert await manager.test_connection(1)
@@ -79,7 +79,7 @@ async def test_a_master_whose_options_differ_is_not_adopted() -> None:
                 server.register(manager, 1)
                 assert await manager.test_connection(1) is True
                 await manager.disconnect(1)
-        assert (server.logins, len(person.asked)) == (1, 1)
+        assert (server.logins, len(user.asked)) == (1, 1)
 
 
 async def test_a_stored_secret_makes_the_code() -> None:
@@ -122,16 +122,16 @@ async def test_a_code_is_not_given_twice() -> None:
 
 async def test_password_and_code() -> None:
     async with PrivateServer(login_shell="/bin/sh", password="pw", totp=SECRET) as server:
-        person = Token()
-        async with managed(server, register={"key_file": None}, prompter=person) as manager:
+        user = Token()
+        async with managed(server, register={"key_file": None}, prompter=user) as manager:
             manager.set_password(1, "pw", keyring=False)
             assert await manager.test_connection(1)
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
             assert (server.logins, server.failed_logins) == (1, 0)
 
 
 async def test_three_clusters_behind_one_bastion_with_a_second_factor(tmp_path: Path) -> None:
-    person = Token()
+    user = Token()
     async with (
         PrivateServer(login_shell="/bin/sh", totp=SECRET) as bastion,
         PrivateServer(login_shell="/bin/sh") as a,
@@ -145,17 +145,17 @@ async def test_three_clusters_behind_one_bastion_with_a_second_factor(tmp_path: 
         with control_directory() as directory:
             async with (
                 nothing_left(),
-                ConnectionManager(control_dir=directory, prompter=person, pool_size=5) as manager,
+                ConnectionManager(control_dir=directory, prompter=user, pool_size=5) as manager,
             ):
                 for name, server in (("a", a), ("b", b), ("c", c)):
                     manager.register_cluster(name, server.alias, config_file=config)
                 await asyncio.gather(*(forty(manager, name) for name in "abc"))
-            assert len(person.asked) == 1
+            assert len(user.asked) == 1
             assert (bastion.logins, bastion.connections) == (1, 1)
             assert all(server.logins <= 5 for server in (a, b, c))
 
 
-async def test_it_is_logged_in_to_by_hand_and_used_by_a_program_without_a_person() -> None:
+async def test_it_is_logged_in_to_by_hand_and_used_by_a_program_without_a_user() -> None:
     """`persist=` and dial="never": what a batch job wants."""
     async with PrivateServer(login_shell="/bin/sh", totp=SECRET) as server:
         with control_directory() as directory:

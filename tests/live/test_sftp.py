@@ -49,7 +49,7 @@ async def client(**server: Any) -> AsyncIterator[SFTPClient]:
 
 @pytest.fixture
 def there(tmp_path: Path) -> Path:
-    """Files over there, which is here."""
+    """Files on the remote, which is here."""
     found = tmp_path / "there"
     found.mkdir()
     return found

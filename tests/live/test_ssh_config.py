@@ -1,4 +1,4 @@
-"""What sites put into ssh_config, and how else people log in: it has to work as with `ssh HOST`."""
+"""What sites put into ssh_config, and how else users log in: it has to work as with `ssh HOST`."""
 
 from __future__ import annotations
 
@@ -159,10 +159,10 @@ async def test_names_that_ssh_makes_canonical(
 
 
 async def test_a_proxy_command_that_logs_in_by_itself(tmp_path: Path) -> None:
-    """Not ProxyJump, but `ssh -W` by hand: what it asks comes to the same person."""
+    """Not ProxyJump, but `ssh -W` by hand: what it asks comes to the same user."""
     asked = []
 
-    async def person(prompt: sshmux.Prompt) -> str:
+    async def user(prompt: sshmux.Prompt) -> str:
         asked.append(prompt)
         return "pw"
 
@@ -178,7 +178,7 @@ async def test_a_proxy_command_that_logs_in_by_itself(tmp_path: Path) -> None:
             f"-W %h:%p {bastion.alias}\nHost *\nInclude {server.config_file}\n"
         )
         with control_directory() as directory:
-            async with ConnectionManager(control_dir=directory, prompter=person) as manager:
+            async with ConnectionManager(control_dir=directory, prompter=user) as manager:
                 manager.register_cluster(1, server.alias, config_file=config)
                 assert await use(manager) == "in\n"
                 assert await use(manager) == "in\n"

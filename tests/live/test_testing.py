@@ -120,7 +120,7 @@ async def test_many_clients_at_once_are_all_let_in() -> None:
         assert server.logins == 20
 
 
-async def test_the_clients_configuration_has_nothing_of_the_persons_own() -> None:
+async def test_the_clients_configuration_has_nothing_of_the_users_own() -> None:
     async with PrivateServer() as server:
         shown = subprocess.run(
             ["ssh", "-G", "-F", server.config_file, server.alias],
@@ -243,7 +243,7 @@ async def test_login_delay() -> None:
         assert shown.stdout == "typed\n"
 
 
-async def test_the_persons_bashrc_is_not_read(tmp_path: Path) -> None:
+async def test_the_users_bashrc_is_not_read(tmp_path: Path) -> None:
     async with PrivateServer(options={"SetEnv": f"HOME={tmp_path} SHLVL=1"}) as server:
         (tmp_path / ".bashrc").write_text("echo read\n")
         assert await ssh(server, "echo $HOME") == (0, f"{tmp_path}\n", "")

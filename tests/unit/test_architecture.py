@@ -59,51 +59,50 @@ def imports_of(name: str) -> list[Import]:
 
 IMPORTS = {name: imports_of(name) for name in SOURCES}
 
-# Lower floors first; a package's modules share its floor unless they are named themselves.
-FLOORS = {
-    "sshmux.errors": 0,
-    "sshmux.clock": 0,
-    "sshmux.config": 0,
-    "sshmux.deadline": 0,
-    "sshmux.secret": 0,
-    "sshmux.tasks": 0,
-    "sshmux.openssh": 1,
-    "sshmux.credentials": 1,
-    "sshmux.totp": 1,
-    "sshmux.keeping": 2,
-    "sshmux.answers": 2,
-    "sshmux.stored": 2,
-    "sshmux.terminal": 2,
-    "sshmux.sessions": 2,
-    "sshmux.execution": 2,
-    "sshmux.ending": 2,
-    "sshmux.process": 2,
-    "sshmux.redirect": 2,
-    "sshmux.streams": 2,
-    "sshmux.remote_process": 2,
-    "sshmux.starting": 2,
-    "sshmux.link": 2,
-    "sshmux.sftp": 2,
-    "sshmux.forwards": 2,
-    "sshmux.transfer": 2,
-    "sshmux.entering": 0,
-    "sshmux.connection": 2,
-    "sshmux.means": 3,
-    "sshmux.dialler": 3,
-    "sshmux.jumps": 3,
-    "sshmux.pool": 4,
-    "sshmux.registry": 5,
-    "sshmux.manager": 6,
-    "sshmux.testing": 7,
-    "sshmux.cli": 8,
-    "sshmux.__main__": 9,
-}
+# Lower floors first, a package a floor. The packages inside openssh have floors of their own below.
+FLOORS = [
+    {"sshmux.errors", "sshmux.config"},
+    {"sshmux.system"},
+    {"sshmux.openssh"},
+    {"sshmux.session"},
+    {"sshmux.login", "sshmux.sftp", "sshmux.transfer", "sshmux.forwards"},
+    {"sshmux.connection"},
+    {"sshmux.pool"},
+    {"sshmux.manager"},
+    {"sshmux.testing"},
+    {"sshmux.cli"},
+    {"sshmux.__main__"},
+]
+OPENSSH_FLOORS = [
+    {"sshmux.openssh.askpass"},
+    {"sshmux.openssh"},  # the modules that are in no package
+    {"sshmux.openssh.mux"},
+    {"sshmux.openssh.control"},
+    {"sshmux.openssh.engines"},
+]
 
 
-def floor(name: str) -> int | None:
-    while name and name not in FLOORS:
+def floor(name: str, floors: list[set[str]] = FLOORS) -> int | None:
+    """The floor of a module: its own, or that of the nearest package around it."""
+    while name:
+        for level, rooms in enumerate(floors):
+            if name in rooms:
+                return level
         name = name.rpartition(".")[0]
-    return FLOORS.get(name)
+    return None
+
+
+def room(name: str) -> str:
+    """The package on FLOORS that a module belongs to."""
+    rooms = set.union(*FLOORS)
+    while name and name not in rooms:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imports_inside(name: str) -> list[str]:
+    found = [each.imported for each in IMPORTS[name]]
+    return [each for each in found if each.startswith("sshmux.")]
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"sshmux"}))
@@ -112,15 +111,25 @@ def test_every_module_has_a_floor(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"sshmux"}))
-def test_imports_go_down_or_along_never_up(name: str) -> None:
+def test_imports_go_down_or_stay_in_the_room(name: str) -> None:
     own = floor(name)
     assert own is not None
-    for found in IMPORTS[name]:
-        if not found.imported.startswith("sshmux") or found.imported == "sshmux":
-            continue
-        there = floor(found.imported)
-        assert there is not None
-        assert there <= own, f"{name} (floor {own}) imports {found.imported} (floor {there})"
+    for imported in imports_inside(name):
+        other = floor(imported)
+        assert other is not None
+        beside = room(imported) == room(name) or {room(imported), room(name)} <= FLOORS[0]
+        assert other < own or beside, f"{name} (floor {own}) imports {imported} (floor {other})"
+
+
+@pytest.mark.parametrize("name", sorted(each for each in SOURCES if "sshmux.openssh." in each))
+def test_imports_inside_openssh_go_down_or_stay_in_the_package(name: str) -> None:
+    own = floor(name, OPENSSH_FLOORS)
+    for imported in imports_inside(name):
+        if imported.startswith("sshmux.openssh"):
+            other = floor(imported, OPENSSH_FLOORS)
+            assert other is not None
+            assert own is not None
+            assert other <= own, f"{name} (floor {own}) imports {imported} (floor {other})"
 
 
 def test_no_module_imports_the_front_door() -> None:
@@ -141,15 +150,15 @@ def test_there_are_no_circles_not_even_for_the_type_checker() -> None:
 
 PURE = [
     "sshmux.config",
-    "sshmux.secret",
+    "sshmux.system.secret",
     "sshmux.openssh.argv",
     "sshmux.openssh.jump",
     "sshmux.openssh.remote",
-    "sshmux.openssh.prompts",
+    "sshmux.openssh.askpass.prompts",
     "sshmux.openssh.diagnostics",
-    "sshmux.openssh.muxproto",
+    "sshmux.openssh.mux.protocol",
     "sshmux.openssh.trace",
-    "sshmux.forwards.places",
+    "sshmux.forwards.endpoints",
     "sshmux.sftp.attrs",
     "sshmux.sftp.changes",
     "sshmux.sftp.fields",
@@ -198,14 +207,16 @@ def uses(name: str, module: str, attribute: str) -> bool:
 
 def test_one_module_dials() -> None:
     argv = "sshmux.openssh.argv"
-    assert [name for name in SOURCES if uses(name, argv, "master")] == ["sshmux.openssh.dial"]
+    assert [name for name in SOURCES if uses(name, argv, "master")] == [
+        "sshmux.openssh.control.dial"
+    ]
     assert uses("sshmux.openssh.resolve", argv, "resolve")  # the search finds what is there
 
 
 def test_one_function_dials() -> None:
     callers = [
         function.name
-        for function in ast.walk(TREES["sshmux.openssh.dial"])
+        for function in ast.walk(TREES["sshmux.openssh.control.dial"])
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "argv.master"
@@ -251,4 +262,4 @@ def test_processes_are_started_in_two_places() -> None:
         and ast.unparse(node.func.value) == "subprocess"
         and node.func.attr in STARTERS
     }
-    assert starters == {"sshmux.openssh.processes", "sshmux.openssh.askpass"}
+    assert starters == {"sshmux.system.processes", "sshmux.openssh.askpass.helper"}

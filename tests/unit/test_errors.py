@@ -1,4 +1,4 @@
-"""The exception tree: as drawn, and fit to be copied, pickled and caught as people know it."""
+"""The exception tree: as drawn, and fit to be copied, pickled and caught as users know it."""
 
 from __future__ import annotations
 
@@ -82,30 +82,30 @@ def test_copies_keep_words_and_attributes(kind: type[errors.Error], duplicate: o
     error.transient = not kind.transient
     error.stderr = "ssh's words"  # type: ignore[attr-defined]
     error.exit_status = 3  # type: ignore[attr-defined]
-    again = duplicate(error)  # type: ignore[operator]
-    assert type(again) is kind
-    assert again is not error
-    assert str(again) == again.reason == "what happened; what to do"
-    assert again.transient is error.transient
-    assert again.stderr == "ssh's words"
-    assert again.exit_status == 3
-    assert again.__traceback__ is None
+    fresh_copy = duplicate(error)  # type: ignore[operator]
+    assert type(fresh_copy) is kind
+    assert fresh_copy is not error
+    assert str(fresh_copy) == fresh_copy.reason == "what happened; what to do"
+    assert fresh_copy.transient is error.transient
+    assert fresh_copy.stderr == "ssh's words"
+    assert fresh_copy.exit_status == 3
+    assert fresh_copy.__traceback__ is None
     if isinstance(error, OSError):
-        assert again.errno == error.errno
+        assert fresh_copy.errno == error.errno
 
 
 def test_again_copies_ours_and_leaves_others_alone() -> None:
     ours = errors.ConnectionLost("gone")
     ours.started = True
-    copied = errors.again(ours)
+    copied = errors.fresh_copy(ours)
     assert copied is not ours
     assert copied.started is True
     other = KeyError("x")
-    assert errors.again(other) is other
+    assert errors.fresh_copy(other) is other
 
 
 def test_a_copy_raised_elsewhere_does_not_lengthen_the_first_ones_traceback() -> None:
     first = errors.PermissionDenied("no")
     with pytest.raises(errors.PermissionDenied):
-        raise errors.again(first)
+        raise errors.fresh_copy(first)
     assert first.__traceback__ is None

@@ -1,4 +1,4 @@
-"""The public names, what their import costs, and the API that people know."""
+"""The public names, what their import costs, and the API that users know."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def test_the_package_itself_loads_nothing_before_it_is_needed() -> None:
 
 
 def test_the_askpass_helper_loads_little() -> None:
-    loaded = loaded_by("import sshmux.openssh.askpass")
+    loaded = loaded_by("import sshmux.openssh.askpass.helper")
     assert not loaded & {"asyncio", "psutil", "keyring", "click", "rich"}
 
 
-# The API that people know
+# The API that users know
 
 REQUIRED = inspect.Parameter.empty
 

@@ -16,10 +16,11 @@ import subprocess
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from ...errors import ConfigError, ConnectionLost
-from ..conversation import Conversation
-from ..master import Master
-from ..muxproto import (
+from ...errors import ConfigError, ConnectionLost, command_too_long
+from ..control.master import Master
+from ..mux.conversation import Conversation
+from ..mux.operations import ask
+from ..mux.protocol import (
     VERSION,
     Denied,
     ExitMessage,
@@ -32,12 +33,10 @@ from ..muxproto import (
     Unsendable,
     ordinary_exit,
 )
-from ..operations import ask
-from ..remote import too_long
 from .shape import NO_OPTIONS, End, SessionOptions
 
 _REQUEST = 1  # every conversation has one
-_MAX_COMMAND = 128 * 1024  # of one argument on Linux (MAX_ARG_STRLEN): the shell's, over there
+_MAX_COMMAND = 128 * 1024  # of one argument on Linux (MAX_ARG_STRLEN): the shell's, on the remote
 
 
 class MuxSession:
@@ -148,7 +147,7 @@ class MuxEngine:
             env=_environment(options.send_env) if options.send_env else (),
         )
         if len(command) > _MAX_COMMAND // 4 and len(os.fsencode(command)) >= _MAX_COMMAND:
-            raise too_long()
+            raise command_too_long()
         if stdin == subprocess.DEVNULL:
             stdin = _null()
         conversation = Conversation(self._socket, _nothing, _nothing)

@@ -15,9 +15,9 @@ class End:
     """How a session ended, as far as its engine can tell.
 
     Attributes:
-        kind: "exited": over there, with `status`.
+        kind: "exited": on the remote, with `status`.
             "unclear": with ssh's 255, which is the command's own, ssh's, or a signal's.
-            "silent": without any status: by a signal over there, or the link was lost.
+            "silent": without any status: by a signal on the remote, or the link was lost.
             "refused": the server opened no session; `why` has the words.
             "denied": the master's owner was asked (ControlMaster=ask), and refused.
             "failed": it could not be had on this side; `why` has the words.

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
+from ...system.processes import Child, spawn
 from .. import argv
-from ..master import Master
-from ..processes import Child, spawn
+from ..control.master import Master
 from .shape import NO_OPTIONS, End, SessionOptions
 
 

@@ -670,9 +670,9 @@ CAPTURES: tuple[Capture, ...] = (
         "",
         True,
         (
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n"
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r\n"
             "Someone could be eavesdropping on you right now (man-in-the-midd"
             "le attack)!\r\n"
@@ -695,9 +695,9 @@ CAPTURES: tuple[Capture, ...] = (
         "",
         True,
         (
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n"
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r\n"
             "Someone could be eavesdropping on you right now (man-in-the-midd"
             "le attack)!\r\n"
@@ -719,9 +719,9 @@ CAPTURES: tuple[Capture, ...] = (
         "",
         True,
         (
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "@       WARNING: REVOKED HOST KEY DETECTED!               @\r\n"
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "The ED25519 host key for [127.0.0.1]:41891 is marked as revoked.\r\n"
             "This could mean that a stolen key is being used to\r\n"
             "impersonate this host.\r\n"
@@ -866,9 +866,9 @@ CAPTURES: tuple[Capture, ...] = (
         "",
         True,
         (
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n"
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r\n"
             "Someone could be eavesdropping on you right now (man-in-the-midd"
             "le attack)!\r\n"
@@ -889,9 +889,9 @@ CAPTURES: tuple[Capture, ...] = (
         "",
         True,
         (
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n"
-            "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r\n"
+            "sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r\n"
             "IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r\n"
             "Someone could be eavesdropping on you right now (man-in-the-midd"
             "le attack)!\r\n"

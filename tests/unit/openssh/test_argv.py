@@ -137,11 +137,11 @@ def test_strictness(strict: bool, said: list[str]) -> None:
     assert [word for word in line if "Strict" in word] == [
         f"StrictHostKeyChecking={value}" for value in said
     ]
-    # `ssh -G` is asked what the person's own config says of it.
+    # `ssh -G` is asked what the user's own config says of it.
     assert not any("Strict" in word for word in argv.resolve(config))
 
 
-def test_a_person_who_may_confirm_a_key_is_asked_ahead_of_the_config() -> None:
+def test_a_user_who_may_confirm_a_key_is_asked_ahead_of_the_config() -> None:
     line = options(
         argv.master(ConnectionConfig("hpc"), "/d/s", persist=1, version=NEW, confirm=True)
     )
@@ -171,7 +171,7 @@ def test_a_short_keepalive_is_never_rounded_to_none(interval: float, said: str) 
 
 def test_somebody_who_answers_prompts_switches_batch_mode_off() -> None:
     config = ConnectionConfig("hpc")
-    for answers, batch, tries in (("none", "yes", 1), ("stored", "no", 1), ("person", "no", 3)):
+    for answers, batch, tries in (("none", "yes", 1), ("stored", "no", 1), ("user", "no", 3)):
         line = argv.master(config, "/d/s", persist=1, version=NEW, answers=answers)  # type: ignore[arg-type]
         assert f"BatchMode={batch}" in options(line)
         assert f"NumberOfPasswordPrompts={tries}" in options(line)

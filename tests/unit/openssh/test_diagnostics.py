@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sshmux import errors
 from sshmux.config import ConnectionConfig
-from sshmux.openssh import prompts
+from sshmux.openssh.askpass import prompts
 from sshmux.openssh.diagnostics import (
     declined,
     diagnose,
@@ -51,9 +51,9 @@ class Case:
 
 
 CHANGED = """\
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r
 @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r
 IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r
 Someone could be eavesdropping on you right now (man-in-the-middle attack)!\r
 It is also possible that a host key has just been changed.\r
@@ -69,9 +69,9 @@ Host key verification failed.\r
 """
 
 REVOKED = """\
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r
 @       WARNING: REVOKED HOST KEY DETECTED!               @\r
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r
 The ED25519 host key for hpc.example.org is marked as revoked.\r
 This could mean that a stolen key is being used to\r
 impersonate this host.\r
@@ -80,9 +80,9 @@ Host key verification failed.\r
 """
 
 UNPROTECTED = """\
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r
 @         WARNING: UNPROTECTED PRIVATE KEY FILE!          @\r
-@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+sshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmuxsshmux@\r
 Permissions 0644 for '/home/ada/.ssh/id_ed25519' are too open.\r
 It is required that your private key files are NOT accessible by others.\r
 This private key will be ignored.\r
@@ -192,7 +192,7 @@ CAPTURED = [
             "invalid time value.",
             "keyword user extra arguments at end of line",
             "invalid quotes",
-            'Invalid ProxyJump "a@@@b:c:d"',
+            'Invalid ProxyJump "asshmux@b:c:d"',
             "Bad Match condition",
             "Bad number '1x': Invalid argument",
         )
@@ -568,7 +568,7 @@ def test_a_host_key_that_nobody_confirmed() -> None:
     [
         ({"stored"}, "The stored password was refused"),
         ({"stored", "code"}, "The one-time code was refused"),
-        ({"stored", "person"}, "What was typed was refused"),
+        ({"stored", "user"}, "What was typed was refused"),
         (set(), "It is not tried again until you ask for it"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the login shell over there is sent, tried on the real shells of this machine."""
+"""What the remote login shell is sent, tried on the real shells of this machine."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_strictness(said: str, strict: str) -> None:
     assert parse(f"stricthostkeychecking {said}\n").strict == strict
 
 
-def test_the_persons_own_control_path() -> None:
+def test_the_users_own_control_path() -> None:
     assert parse("controlpath /run/me/%C\n").control_path == "/run/me/%C"
     assert parse("controlpath none\n").control_path is None
     assert parse("").control_path is None

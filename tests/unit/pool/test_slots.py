@@ -579,12 +579,12 @@ TestPoolHistory = PoolHistory.TestCase
 TestPoolHistory.settings = settings(max_examples=150, stateful_step_count=40)
 
 
-# What a person had to log in for
+# What a user had to log in for
 
 
-def test_what_a_person_logged_in_for_is_ended_by_neither_age_nor_idleness() -> None:
+def test_what_a_user_logged_in_for_is_ended_by_neither_age_nor_idleness() -> None:
     kept, plain = member(1), member(2)
-    kept.precious = True
+    kept.interactive_login = True
     book = slots(2, kept, plain, max_age=50, max_idle=20)
     assert [e.member for e in book.expired(1e9)] == [plain]
     assert book.overdue(kept, 1e9) is None
@@ -596,7 +596,7 @@ def test_what_a_person_logged_in_for_is_ended_by_neither_age_nor_idleness() -> N
 
 def test_it_leaves_all_the_same_when_it_is_of_no_use() -> None:
     kept = member()
-    kept.precious = True
+    kept.interactive_login = True
     book = slots(1, kept, max_health_failures=2)
     kept.health_check_failures = 2
     assert book.overdue(kept, 0) == "it failed its health checks"

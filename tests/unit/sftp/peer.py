@@ -9,21 +9,12 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from sshmux.openssh.pipes import Writer
 from sshmux.sftp.attrs import SFTPAttrs
 from sshmux.sftp.channel import Channel
 from sshmux.sftp.fields import Unpacker, string, u32
-from sshmux.sftp.messages import (
-    ATTRS,
-    DATA,
-    HANDLE,
-    HELLO,
-    NAME,
-    STATUS,
-    Frames,
-    packet,
-)
+from sshmux.sftp.messages import ATTRS, DATA, HANDLE, HELLO, NAME, STATUS, Frames, packet
 from sshmux.sftp.operations import Operations
+from sshmux.system.pipes import Writer
 
 Names = Iterable[tuple[bytes, bytes, SFTPAttrs]]
 

@@ -9,25 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshmux import (
-    SFTPBadMessage,
-    SFTPConnectionLost,
-    SFTPFailure,
-    SFTPNoConnection,
-    SFTPNoSuchFile,
-)
+from sshmux import SFTPBadMessage, SFTPConnectionLost, SFTPFailure, SFTPNoConnection, SFTPNoSuchFile
 from sshmux.sftp.attrs import SFTPAttrs
 from sshmux.sftp.fields import string, u64
-from sshmux.sftp.messages import (
-    EXTENDED_REPLY,
-    LSTAT,
-    STAT,
-    SYMLINK,
-    extensions,
-    packet,
-)
+from sshmux.sftp.filesystems import scan
+from sshmux.sftp.messages import EXTENDED_REPLY, LSTAT, STAT, SYMLINK, extensions, packet
 from sshmux.sftp.operations import LIMITS, STATVFS
-from sshmux.sftp.sides import scan
 
 from .peer import Peer, Request, attrs, caught, data, handle, hello, names, status, turns
 

@@ -10,8 +10,8 @@ import pytest
 
 from sshmux import SFTPBadMessage, SFTPFailure, SFTPNoSuchFile
 from sshmux.sftp import copying
-from sshmux.sftp.copying import Copy, How
-from sshmux.sftp.sides import Here
+from sshmux.sftp.copying import Copy, CopyOptions
+from sshmux.sftp.filesystems import LocalFiles
 
 
 async def move(source: bytes, target: bytes, size: int, progress: Any) -> None:
@@ -21,7 +21,9 @@ async def move(source: bytes, target: bytes, size: int, progress: Any) -> None:
 
 
 async def copy(sources: Any, target: Any, *, patterns: bool = False, **how: Any) -> None:
-    await Copy(Here(), Here(), move, How(**how)).run(sources, target, patterns=patterns)
+    await Copy(LocalFiles(), LocalFiles(), move, CopyOptions(**how)).run(
+        sources, target, patterns=patterns
+    )
 
 
 @pytest.fixture

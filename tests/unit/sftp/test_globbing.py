@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshmux.sftp.filesystems import LocalFiles
 from sshmux.sftp.globbing import has_magic, matches, search
-from sshmux.sftp.sides import Here
 
 FILES = (
     *("a", "b", "ab", "a.txt", ".hidden", "[x]", "a b", "-n", "new\nline"),
@@ -35,7 +35,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def found(pattern: bytes) -> list[bytes]:
-    return [bytes(name.filename) async for name in search(Here(), pattern)]  # type: ignore[arg-type]
+    return [bytes(name.filename) async for name in search(LocalFiles(), pattern)]  # type: ignore[arg-type]
 
 
 def told(tree: Path, pattern: str) -> list[bytes]:

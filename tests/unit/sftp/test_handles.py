@@ -1,4 +1,4 @@
-"""Cancelled callers leave nothing open: neither over there nor here."""
+"""Cancelled callers leave nothing open: neither on the remote nor here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from sshmux import SFTPConnectionLost
 from sshmux.sftp import bulk
 from sshmux.sftp.attrs import SFTPAttrs
-from sshmux.sftp.copying import How
+from sshmux.sftp.copying import CopyOptions
+from sshmux.sftp.file_copier import SFTPFileCopier
+from sshmux.sftp.filesystems import scan
 from sshmux.sftp.messages import CLOSE, FXF_READ
-from sshmux.sftp.moving import Moving
 from sshmux.sftp.operations import Operations
-from sshmux.sftp.sides import scan
 
 from .peer import Peer, Request, handle, status, turns
 
@@ -29,7 +29,7 @@ async def scanned(server: Operations) -> None:
 
 
 async def fetched(server: Operations) -> None:
-    await Moving(server, How()).get(b"f", os.devnull.encode(), 10, None)
+    await SFTPFileCopier(server, CopyOptions()).get(b"f", os.devnull.encode(), 10, None)
 
 
 async def opened(server: Operations) -> None:
@@ -94,7 +94,7 @@ async def test_a_file_here_that_is_opened_for_nobody_is_closed(tmp_path: Path) -
     before = len(os.listdir("/proc/self/fd"))
     bulk.files.submit = slowly  # type: ignore[assignment, method-assign]
     try:
-        moving = Moving(Peer().server, How())
+        moving = SFTPFileCopier(Peer().server, CopyOptions())
         task = asyncio.ensure_future(moving.put(str(tmp_path / "f").encode(), b"t", 0, None))
         await asyncio.to_thread(entered.wait)
         task.cancel()
@@ -117,5 +117,5 @@ async def test_a_fifo_here_is_not_waited_for(tmp_path: Path) -> None:
 
     peer = Peer(answers)
     with pytest.raises(OSError):
-        await Moving(peer.server, How()).get(b"f", path, 10, None)
+        await SFTPFileCopier(peer.server, CopyOptions()).get(b"f", path, 10, None)
     assert len(peer.of(CLOSE)) == 1

@@ -1,0 +1,1 @@
+"""Who answers a log-in's questions, from where, and when to try."""

@@ -1,0 +1,349 @@
+"""The dialler of one cluster: what lives already, answers, retries, and when not to try at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import ConnectionConfig
+from ..errors import ConnectTimeout, DisconnectError, NotLoggedIn, ServerHungUp, fresh_copy
+from ..openssh.askpass.launch import Listener
+from ..openssh.askpass.prompts import NAMES_WHO_ASKS
+from ..openssh.control.dial import Way, adopt, dial
+from ..openssh.control.foreign import ForeignMaster, hold_foreign
+from ..openssh.control.master import Master
+from ..openssh.diagnostics import log_in_by_hand, through
+from ..openssh.jump import leads_to_itself, nearest_hop
+from ..openssh.resolve import Resolved, resolve
+from ..openssh.version import ssh_version
+from ..session.facts import ClusterFacts
+from ..session.link import Link
+from ..system.deadline import Deadline
+from .answers import PromptAnswerer, StoredSecrets
+from .context import JumpHost, LoginContext
+from .lookup import Host, gather
+
+log = logging.getLogger("sshmux.dial")
+
+_MAX_HOPS = 8  # of a chain of jump hosts whose secrets are looked up
+
+
+class DialNotWanted(Exception):
+    """While a log-in waited for its turn, it turned out that there are enough."""
+
+
+@dataclass(frozen=True)
+class _DialAttempt:
+    """What all attempts of one dial have in common."""
+
+    slot: str
+    stored: StoredSecrets
+    deadline: Deadline
+    listener: Listener | None
+
+
+class Dialler:
+    """Makes links to one cluster, or to one jump host.
+
+    A refused log-in is not repeated behind anybody's back: after a `PermissionDenied`, or after a
+    user declined, every dial raises it again, without trying, until `reset()`. And as long as
+    a secret has not been seen to work, or if it works only once, there is one log-in at a time:
+    a wrong one costs one attempt, whoever waits.
+
+    Parameters:
+        label: its name in the control directory.
+        cluster_id: its name for the user who is asked; None for a jump host.
+    """
+
+    def __init__(
+        self, label: str, cluster_id: Hashable, config: ConnectionConfig, context: LoginContext
+    ) -> None:
+        self.config = config
+        self.facts = ClusterFacts.of(config)
+        self.adopted = 0
+        self.also: set[str] = set()  # other names under which its secrets may be stored
+        self._label = label
+        self._cluster_id = cluster_id
+        self._context = context
+        self._refused: DisconnectError | None = None
+        self._refused_at_jump = False
+        self._trial = asyncio.Lock()
+        self._proved = False
+        self._jump: JumpHost | None = None
+        self._asking = 0
+        self._watchers: list[Callable[[bool], object]] = []
+
+    # Rules
+
+    @property
+    def most_masters(self) -> int:
+        """How many masters the pool may have, as far as is known."""
+        pool = self._context.pool
+        if self.facts.foreign or (self.config.dial == "never" and self.config.control_path):
+            return 1
+        if self.facts.login_factor:
+            return min(pool.pool_size, pool.one_time_pool_size)
+        return pool.pool_size
+
+    @property
+    def most_dials(self) -> int:
+        """How many log-ins may be under way at once, as far as is known."""
+        pool = self._context.pool
+        unknown = not self._proved and (
+            self._context.asking.prompter is not None
+            or pool.persist > 0
+            or self.config.control_path is not None
+            or self.config.dial == "never"
+        )
+        return 1 if unknown or self.facts.login_factor else pool.max_parallel_dials
+
+    @property
+    def refused(self) -> DisconnectError | None:
+        """Why it is not tried again, if so."""
+        if self._refused_at_jump and self._jump is not None and self._jump.refused is None:
+            self._refused = None  # somebody saw to the jump host since
+        return self._refused
+
+    @property
+    def asking(self) -> bool:
+        """Whether a user is asked at this moment, for this log-in or a jump host's."""
+        return self._asking > 0
+
+    def watch(self, changed: Callable[[bool], object]) -> Callable[[], None]:
+        """Tells when a user begins to be asked, and afterwards; returns what ends that."""
+        self._watchers.append(changed)
+        if self.asking:
+            changed(True)
+
+        def unwatch() -> None:
+            self._watchers.remove(changed)
+            if self.asking:
+                changed(False)
+
+        return unwatch
+
+    def _asks(self, begins: bool) -> None:
+        before = self.asking
+        self._asking += 1 if begins else -1
+        if self.asking is not before:
+            for watcher in tuple(self._watchers):
+                watcher(begins)
+
+    def reset(self) -> None:
+        """Somebody asked for another try, or gave another secret."""
+        self._refused = None
+        self._proved = False
+        if self._jump is not None:
+            self._jump.reset()
+
+    # Dialling
+
+    async def dial(
+        self,
+        slot: str,
+        listener: Listener | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Link:
+        """A new link, held; or one to a master that lives already.
+
+        Retries passing trouble, within the config's `timeout` in all.
+
+        Parameters:
+            listener: hears what ssh tells of a log-in, which then is made in any case.
+            wanted: asked when it is this one's turn, which may come late.
+
+        Raises `DialNotWanted` when it is not wanted any more.
+        """
+        stored = StoredSecrets() if self.config.dial == "never" else await self._prepare()
+        async with self._in_turn(stored):
+            if not wanted():
+                raise DialNotWanted
+            master = await self._living() if listener is None else None
+            if master is not None:
+                return self._link(master)
+            if self.config.dial == "never":
+                raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
+            return await self._persevere(
+                _DialAttempt(slot, stored, Deadline(self.config.timeout), listener)
+            )
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, stored: StoredSecrets) -> AsyncIterator[None]:
+        answered = bool(stored) or self._context.asking.prompter is not None
+        if self.facts.login_factor or (answered and not self._proved):
+            async with self._trial:
+                yield
+        else:
+            yield
+
+    def _link(self, master: Master, jump: JumpHost | None = None) -> Link:
+        self._proved = True
+        self.facts.login_factor = master.record.login_factor
+        self.facts.foreign = isinstance(master, ForeignMaster)
+        on_closed = jump.release if jump is not None else None
+        return Link(master, self.facts, on_closed, engine=self._context.engine)
+
+    # What lives already
+
+    async def _living(self) -> Master | None:
+        """A master that needs no log-in: the user's own, or one that was left to be adopted."""
+        path = await self._own_path()
+        if path is not None:
+            master = await hold_foreign(self.config, path)
+            if master is not None:
+                return master
+        if self._context.pool.persist == 0 and self.config.dial != "never":
+            return None
+        master = await adopt(self.config, self._context.directory)
+        if master is not None:
+            self.adopted += 1
+        return master
+
+    async def _own_path(self) -> Path | None:
+        """The control socket of the user's own master, where that is wanted."""
+        if self.config.control_path != "config":
+            return self.config.control_path
+        resolved = await self.facts.resolved(self.config)
+        return Path(resolved.control_path) if resolved.control_path else None
+
+    # What has to be known before
+
+    async def _prepare(self) -> StoredSecrets:
+        """Finds the jump host to go through, and what is stored for all who may ask."""
+        resolved = await self.facts.resolved(self.config)
+        self._jump = await self._shared_jump(resolved)
+        hosts: list[Host] = [(self.config, resolved)]
+        if resolved.proxied and self._jump is None:
+            hosts += await _hops(self.config, resolved)
+        return await gather(self._context.credentials, hosts, sorted(self.also))
+
+    async def _shared_jump(self, resolved: Resolved) -> JumpHost | None:
+        if not self._context.pool.share_jump_hosts or resolved.proxy_jump is None:
+            return None
+        hop = nearest_hop(self.config, resolved.proxy_jump)
+        if hop is None or leads_to_itself(self.config, hop):
+            return None
+        return await self._context.jump_host(hop)
+
+    async def _answers(self, stored: StoredSecrets, deadline: Deadline) -> PromptAnswerer | None:
+        asking = self._context.asking
+        if not stored and asking.prompter is None:
+            return None
+        version = await ssh_version(self.config.ssh_program)
+        resolved = await self.facts.resolved(self.config)
+        named = version >= NAMES_WHO_ASKS
+        if not named and resolved.proxied and self._jump is None:
+            log.warning(
+                "%s: this ssh (%d.%d) does not say which host asks for a secret, and there is a "
+                "jump host that could ask: none is given. Use a key, or OpenSSH 8.5 or later",
+                self.config.address,
+                *version,
+            )
+            return None
+        return PromptAnswerer(
+            stored,
+            asking,
+            self._context.codes,
+            named=named,
+            deadline=deadline,
+            cluster_id=self._cluster_id,
+            host=self.config.address,
+            on_asking=self._asks,
+        )
+
+    # Trying
+
+    async def _persevere(self, this: _DialAttempt) -> Link:
+        attempts = self._context.pool.dial_attempts
+        for attempt in range(1, attempts + 1):
+            if refused := self.refused:
+                raise fresh_copy(refused)
+            try:
+                return await self._once(this)
+            except DisconnectError as error:
+                if error.final:
+                    self._mention_keyring(error)
+                    self._refused = fresh_copy(error)
+                    self._refused_at_jump = bool(self._jump and self._jump.refused)
+                    raise
+                pause = self._context.pool.dial_backoff * 2 ** (attempt - 1)
+                pause *= random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                if attempt == attempts or pause >= this.deadline.left or not error.transient:
+                    raise
+                log.info("%s; trying again in %.1f s", error, pause)
+                await asyncio.sleep(pause)  # a pause is the point: there is no event to await
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _mention_keyring(self, error: DisconnectError) -> None:
+        """A locked keyring may have held what was missing."""
+        problem = self._context.credentials.problem
+        if problem and problem not in str(error):  # a jump host's error has it already
+            error.args = (f"{error} (And {problem}: what is stored there was not used.)",)
+
+    async def _once(self, this: _DialAttempt) -> Link:
+        jump = self._jump
+        if jump is None:
+            return self._link(await self._log_in(this, None))
+        unwatch = jump.watch(self._asks)
+        try:
+            with this.deadline.stopped():  # it has a deadline of its own
+                via = await jump.hold()
+        finally:
+            unwatch()
+        try:
+            return self._link(await self._log_in(this, via), jump)
+        except BaseException as error:
+            jump.release()
+            if isinstance(error, ConnectTimeout):
+                await jump.verify()
+            if isinstance(error, ServerHungUp):
+                raise through(error) from error
+            raise
+
+    async def _log_in(self, this: _DialAttempt, via: Path | None) -> Master:
+        self._context.before_dial()
+        answers = await self._answers(this.stored, this.deadline)
+        pool = self._context.pool
+        way = Way(
+            lifetime=pool.persist or pool.grace,
+            persist=pool.persist,
+            answerer=answers,
+            confirm=answers is not None and answers.somebody and await self._may_confirm(),
+            via=via,
+            listener=this.listener,
+        )
+        give_back = await self._context.places.take(self.config, this.deadline)
+        try:
+            return await dial(
+                self.config,
+                self._context.directory,
+                way,
+                cluster=self._label,
+                slot=this.slot,
+                deadline=this.deadline,
+            )
+        finally:
+            give_back()
+
+    async def _may_confirm(self) -> bool:
+        """Whether a user may be asked about an unknown host key: never weaker than the config."""
+        if self.config.strict_host_key_checking is not True:
+            return False  # it says itself what is to be
+        return (await self.facts.resolved(self.config)).strict != "yes"
+
+
+async def _hops(config: ConnectionConfig, resolved: Resolved) -> list[Host]:
+    """The jump hosts that ssh will log in to by itself, as far as ssh_config tells."""
+    found: list[Host] = []
+    while resolved.proxy_jump is not None and len(found) < _MAX_HOPS:
+        hop = nearest_hop(config, resolved.proxy_jump)
+        if hop is None:
+            break
+        config, resolved = hop, await resolve(hop)
+        found.append((config, resolved))
+    return found

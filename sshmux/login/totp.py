@@ -1,0 +1,91 @@
+"""One-time codes from a secret that is stored (RFC 6238), each used once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+import re
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..system.secret import Secret
+
+if TYPE_CHECKING:
+    import pyotp
+
+log = logging.getLogger("sshmux.credentials")
+
+_LEAST = 20  # bytes of a secret; a multiple of 5, which base32 writes without padding
+_SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+(?:%3[Dd])*")
+_INSTALL = "one-time codes need pyotp: pip install 'sshmux[otp]'"
+
+
+def check_totp_secret(text: str) -> str:
+    """The secret as it is stored: base32 without spaces, or the whole otpauth:// URI.
+
+    Raises `ConfigError` when it is neither, or pyotp is not installed.
+    """
+    text = text.strip()
+    if not text.startswith("otpauth://"):
+        text = text.replace(" ", "").replace("-", "").upper()
+    generator(text).at(0)
+    return text
+
+
+def generator(text: str) -> pyotp.TOTP:
+    """What makes the codes. Raises `ConfigError` without ever showing the secret."""
+    try:
+        import pyotp
+    except ImportError:
+        raise ConfigError(_INSTALL) from None
+    try:
+        if text.startswith("otpauth://"):
+            made = pyotp.parse_uri(_SECRET.sub(lambda found: _padded(found[0]), text))
+        else:
+            made = pyotp.TOTP(_padded(text))
+        if text and isinstance(made, pyotp.TOTP):
+            made.at(0)  # base32 is only read here
+            return made
+    except Exception:  # noqa: S110 - it may quote the secret
+        pass
+    raise ConfigError(
+        "this is no secret for time-based codes: give its base32 letters (A-Z, 2-7), "
+        "or the otpauth://totp/… of the QR code"
+    )
+
+
+def _padded(secret: str) -> str:
+    """The same secret, long enough for pyotp, which refuses the 80 bits that many sites gave out.
+
+    HMAC fills a key with zeros by itself (RFC 2104, 2): with them, the codes are the same.
+    """
+    letters = re.sub(r"(?:=|%3[Dd])+$", "", secret)
+    key = base64.b32decode(letters + "=" * (-len(letters) % 8), casefold=True)
+    return base64.b32encode(key.ljust(_LEAST, b"\0")).decode() if key else ""
+
+
+class OneTimeCodes:
+    """The codes of one manager. A server takes each code once: so does this."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, int] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def next_code(self, secret: Secret) -> Secret:
+        """The code to give now; waits for the next one if this one was given before."""
+        made = generator(secret.reveal())
+        key = hashlib.sha256(made.secret.encode()).hexdigest()
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            step = int(
+                time.time() // made.interval
+            )  # the server's clock, not ours that never jumps
+            if step <= self._used.get(key, -1) <= step + 1:  # beyond that, the clock was set back
+                step = self._used[key] + 1
+                wait = max(0.0, step * made.interval - time.time())
+                log.info("the current one-time code was used: waiting %.0f s for the next", wait)
+                await asyncio.sleep(wait)  # the code is a function of time: there is no event
+            self._used[key] = step
+            return Secret(made.at(step * made.interval))

@@ -1,0 +1,1 @@
+"""The control directory and the masters in it."""

@@ -1,0 +1,224 @@
+"""Dialling: the only place in the project that starts a connection.
+
+`dial()` makes one try. It leaves either a `Master` that is held, or nothing at all: no process,
+no socket, no record, whether it failed, ran out of time or was cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from ...config import ConnectionConfig
+from ...errors import ConnectionLost, DisconnectError, Error
+from ...system.deadline import Deadline
+from ...system.identity import ProcessId
+from ...system.tasks import run_to_end
+from .. import argv
+from ..askpass.dialogue import Answerer, launch_dialogue
+from ..askpass.launch import Launch, Listener, launch
+from ..diagnostics import declined, diagnose, timed_out
+from ..environment import client_environment
+from ..version import ssh_version
+from .directory import ControlDir, Entry, Record
+from .lease import Lease
+from .master import Master, end_process
+
+log = logging.getLogger("sshmux.dial")
+
+# A master counts in whole seconds (clientloop.c: monotime): one that is to stay for a second could
+# be gone before we hold it.
+_ROUNDING = 1
+_HOLD_DEADLINE = 5.0  # seconds for a new master to answer on its socket
+_UNDO_DEADLINE = 1.0  # seconds to learn the pid of a master that is not wanted any more
+
+
+def digest(config: ConnectionConfig) -> str:
+    """What makes two masters interchangeable: everything on the command line, and the agent."""
+    line = json.dumps([argv.resolve(config), config.use_agent, config.strict_host_key_checking])
+    return hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How one log-in is made.
+
+    Attributes:
+        lifetime: seconds that the master outlives its last client (ControlPersist).
+        persist: what of that was asked for by the program; goes into the record.
+        answerer: who answers prompts; None for nobody: then ssh has no terminal.
+        confirm: a user may confirm an unknown host key.
+        via: the control socket of a master on the jump host.
+        listener: hears what ssh writes to stderr as it comes, and makes it tell more.
+    """
+
+    lifetime: int
+    persist: int = 0
+    answerer: Answerer | None = None
+    confirm: bool = False
+    via: os.PathLike[str] | None = None
+    listener: Listener | None = None
+
+
+async def dial(
+    config: ConnectionConfig,
+    directory: ControlDir,
+    way: Way,
+    *,
+    cluster: str,
+    slot: str,
+    deadline: Deadline | None = None,
+) -> Master:
+    """Logs in once and returns the master, held.
+
+    Parameters:
+        cluster, slot: what the connection is called in the control directory.
+        deadline: of this try; None for the config's `timeout` from now on.
+
+    Raises:
+        ConfigError: files are missing, or ssh cannot read its configuration.
+        ControlDirError: the sockets cannot be made there.
+        DisconnectError: see `diagnostics`; `transient` tells whether to try again.
+    """
+    config.check_files()
+    if config.strict_host_key_checking is False:
+        log.warning(
+            "%s: strict_host_key_checking=False accepts any host key, an attacker's too",
+            config.address,
+        )
+    version = await ssh_version(config.ssh_program)
+    entry, record = directory.reserve(
+        cluster, slot, address=config.address, digest=digest(config), persist=way.persist
+    )
+    command = argv.master(
+        config,
+        entry.socket,
+        persist=way.lifetime + _ROUNDING,
+        version=version,
+        answers=_answers(way.answerer),
+        confirm=way.confirm,
+        via=way.via,
+        verbose=way.listener is not None,
+    )
+    log.debug("%s: %s", entry.name, " ".join(command))
+    try:
+        started = _launch(command, config, way)
+    except BaseException:
+        entry.remove()
+        raise
+    try:
+        async with (deadline or Deadline(config.timeout)).enforced():
+            status = await started.wait()
+        if status != 0:
+            raise _failure(config, way, status, started.stderr)
+        return await _hold(config, entry, replace(record, login_factor=_took(way.answerer)))
+    except BaseException as error:
+        # Cancelled or not, nothing may stay behind: the undoing is waited for.
+        await run_to_end(partial(_undo, started, entry))
+        if isinstance(error, TimeoutError) and not isinstance(error, Error):
+            raise timed_out(config, started.stderr) from None
+        raise
+    finally:
+        started.close()
+
+
+def _launch(command: list[str], config: ConnectionConfig, way: Way) -> Launch:
+    env = client_environment(config.use_agent)
+    if way.answerer is None:
+        return launch(command, env, way.listener)
+    return launch_dialogue(command, env, way.answerer, way.listener)
+
+
+def _answers(answerer: Answerer | None) -> Literal["none", "stored", "user"]:
+    if answerer is None:
+        return "none"
+    return "user" if answerer.somebody else "stored"
+
+
+def _took(answerer: Answerer | None) -> str:
+    """What a log-in took that cannot be had again for nothing."""
+    given = answerer.given if answerer is not None else ()
+    return next((source for source in ("user", "code") if source in given), "")
+
+
+def _failure(config: ConnectionConfig, way: Way, status: int, stderr: str) -> Error:
+    answerer = way.answerer
+    if way.listener is not None:
+        stderr = _without_debug(stderr)
+    if answerer is None:
+        return diagnose(config, status, stderr)
+    if answerer.unanswered is None:
+        error = diagnose(config, status, stderr, given=answerer.given)
+        if answerer.given:
+            # Some servers hang up on a wrong password: trying by ourselves could lock an account.
+            error.transient = False
+        return error
+    error = declined(config, answerer.unanswered, answerer.why, stderr)
+    error.__cause__ = answerer.trouble
+    if isinstance(error, DisconnectError):
+        error.final = True  # a user was asked, and asking again is up to the program
+    return error
+
+
+def _without_debug(stderr: str) -> str:
+    lines = stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("debug"))
+
+
+async def _hold(config: ConnectionConfig, entry: Entry, record: Record) -> Master:
+    try:
+        return await Master.hold(config, entry, record, _HOLD_DEADLINE)
+    except (OSError, TimeoutError) as error:
+        if isinstance(error, Error):
+            raise
+        raise DisconnectError(
+            f"{config.address}: logged in, but its control socket does not answer ({error})"
+        ) from error
+
+
+async def _undo(started: Launch, entry: Entry) -> None:
+    """Ends ssh, and the master too in case it had just gone into the background."""
+    await started.end()
+    with contextlib.suppress(OSError, TimeoutError, ConnectionLost):
+        lease, pid = await Lease.take(entry.socket, lambda: None, _UNDO_DEADLINE)
+        lease.close()
+        process = ProcessId.of(pid)
+        if process is not None:
+            await end_process(process)
+    entry.remove()
+
+
+async def adopt(config: ConnectionConfig, directory: ControlDir) -> Master | None:
+    """Takes over a persistent master of the same target and options that nobody holds, if any.
+
+    Its own persistence stays what it was: ControlPersist cannot be changed from outside.
+    """
+    wanted = digest(config)
+    for entry in directory.entries():
+        record = entry.read()
+        if record is None or record.digest != wanted or not _adoptable(record):
+            continue
+        claimed = entry.claim()
+        if claimed is None:
+            continue
+        if not _adoptable(claimed):
+            entry.write(claimed)
+            continue
+        try:
+            return await Master.hold(config, entry, claimed, _HOLD_DEADLINE)
+        except (OSError, TimeoutError, Error):
+            entry.write(claimed)
+        except BaseException:
+            entry.write(claimed)
+            raise
+    return None
+
+
+def _adoptable(record: Record) -> bool:
+    return record.here and record.persist > 0 and not record.owned and record.alive

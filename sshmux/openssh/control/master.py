@@ -1,0 +1,255 @@
+"""Master: one ControlMaster process, held by a lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Literal
+
+from ...config import ConnectionConfig
+from ...errors import ConnectionLost
+from ...system.clock import now
+from ...system.identity import ProcessId, Usage
+from ...system.processes import capture
+from .. import argv
+from .directory import Entry, Record, own_identity, with_owner
+from .lease import Lease
+
+log = logging.getLogger("sshmux.master")
+
+Ask = Callable[[Literal["stop", "exit"], float], Awaitable[bool]]
+
+LINUX = sys.platform.startswith("linux")
+_ASK_DEADLINE = 3.0  # seconds to agree to stop or to exit: only the local master is asked
+_REMINDER = 0.3  # seconds between the first SIGTERM and the second
+_EXIT_DEADLINE = 2.0  # seconds between one step of ending a master and the next
+
+
+class Master:
+    """A living ControlMaster. `dial()` and `adopt()` make it; `stop()` and `leave()` end it.
+
+    Its death is an event: `on_lost` callbacks run within a millisecond of it.
+    """
+
+    def __init__(self, config: ConnectionConfig, entry: Entry, record: Record) -> None:
+        self.config = config
+        self.entry = entry
+        self.record = record
+        self.created_at = now()
+        self._lease: Lease | None = None
+        self._on_lost: list[Callable[[], object]] = []
+        self._stopping: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def hold(
+        cls, config: ConnectionConfig, entry: Entry, record: Record, timeout: float
+    ) -> Master:
+        """Takes the lease on the master behind `entry`, and writes down that it is ours.
+
+        Raises `OSError` when nothing listens, `TimeoutError` when it does not answer.
+        """
+        master = cls(config, entry, record)
+        # The event loop holds the lease; the lease must not hold the master, or a forgotten
+        # one would never be collected, and never leave.
+        ref = weakref.ref(master)
+        lease, pid = await Lease.take(entry.socket, lambda: _lost(ref), timeout)
+        master._lease = lease
+        try:
+            process = ProcessId.of(pid)
+            if process is None or not lease.held:
+                raise ConnectionLost(f"the master of {config.address} ended as it started")
+            record = replace(record, master_pid=process.pid, master_created=process.created)
+            master.record = with_owner(record, own_identity())
+            entry.write(master.record)
+        except BaseException:
+            lease.close()
+            raise
+        return master
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else "gone"
+        return f"<Master {self.entry.name} {self.config.address} pid={self.pid} {state}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_lease", None) is not None:
+            self.abandon()
+
+    @property
+    def pid(self) -> int | None:
+        """The master's process id."""
+        return self.record.master_pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the lease stands: false from the moment the process dies."""
+        return self._lease is not None and self._lease.held
+
+    @property
+    def interactive_login(self) -> bool:
+        """Whether a user had to log in: then neither age nor idleness should end it."""
+        return self.record.login_factor == "user"
+
+    @property
+    def standing(self) -> bool:
+        """As `alive`, but sure of this very moment: for when a result hangs on it.
+
+        A process that exits closes its descriptors in no order that we know: the lease may stand
+        yet while the outputs have ended already. So the process is looked at, too.
+        """
+        process = self.record.master
+        if LINUX:
+            return self.alive and process is not None and not process.exiting
+        return self._lease is not None and self._lease.standing
+
+    async def stands(self, timeout: float) -> bool:
+        """As `standing`; where the process cannot be looked at, the master is asked itself."""
+        return self.standing and (LINUX or await self.ping(timeout))
+
+    @property
+    def usable(self) -> bool:
+        """Alive, and its socket is still in the directory. Starts nothing; takes microseconds."""
+        return self.alive and self._stopping is None and os.path.exists(self.entry.socket)
+
+    def usage(self) -> Usage | None:
+        """What the master costs this machine; None when it is gone."""
+        return self.record.master.usage() if self.record.master else None
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        """Calls back when the master dies without having been asked to."""
+        self._on_lost.append(callback)
+
+    async def ping(self, timeout: float) -> bool:
+        """Whether the master itself answers (it says nothing of the network)."""
+        if self._lease is None:
+            return False
+        try:
+            await self._lease.ping(timeout)
+        except (ConnectionLost, TimeoutError):
+            return False
+        return True
+
+    async def check(self, timeout: float) -> None:
+        """`ssh -O check`, with a deadline. Raises `ConnectionLost` unless the master answers."""
+        command = argv.control(self.config.ssh_program, self.entry.socket, "check")
+        try:
+            result = await capture(command, timeout=timeout)
+        except TimeoutError:
+            raise ConnectionLost(
+                f"the master of {self.config.address} (pid {self.pid}) does not answer "
+                f"within {timeout:g} s"
+            ) from None
+        if result.status != 0:
+            raise ConnectionLost(
+                f"the master of {self.config.address} is gone: {result.stderr.strip()}"
+            )
+
+    def touch(self) -> None:
+        """Notes in the directory that the connection was used just now."""
+        self.entry.touch()
+
+    def leave(self) -> None:
+        """Lets go of a master that is to live on (`persist`): whoever comes next may adopt it."""
+        with contextlib.suppress(Exception):
+            self.entry.write(with_owner(self.record, None))
+        self._drop_lease()
+
+    def abandon(self, *, end: bool = False) -> None:
+        """Drops the lease, with or without a loop: the master leaves after its grace.
+
+        With `end` it is sent a SIGTERM at once, which also ends whatever runs on it.
+        """
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the socket goes with it
+            self._drop_lease()
+        self._lease = None
+        if end and self.record.master is not None:
+            self.record.master.signal(signal.SIGTERM)
+            self.entry.remove()
+
+    async def stop(self, drain: float = 0, ask: Ask | None = None) -> None:
+        """Ends the master, and removes its socket and record. Never raises; may be called twice.
+
+        With `drain`, it is first asked to stop listening: it takes no new session, and leaves when
+        the running ones have ended or after `drain` seconds. Without, it is asked to exit. Then
+        SIGTERM, SIGKILL. Cancelling the caller does not stop the ending.
+
+        Parameters:
+            ask: how it is asked; None for `ssh -O`.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._end(drain, ask or self.ask))
+        await asyncio.shield(self._stopping)
+
+    async def _end(self, drain: float, ask: Ask) -> None:
+        self._on_lost.clear()
+        try:
+            await self._end_process(drain, ask)
+        finally:
+            self._drop_lease()
+            self.entry.remove()
+
+    async def _end_process(self, drain: float, ask: Ask) -> None:
+        process = self.record.master
+        if process is None:
+            return
+        if drain > 0 and self.alive and await ask("stop", _ASK_DEADLINE):
+            self._drop_lease()  # an open lease would count as a session
+            if await process.wait_gone(drain):
+                return
+        elif self.alive and await ask("exit", _ASK_DEADLINE):
+            self._drop_lease()
+            if await process.wait_gone(_EXIT_DEADLINE):
+                return
+        self._drop_lease()
+        await end_process(process)
+
+    async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
+        """`ssh -O stop` or `-O exit`, with a deadline. Whether it agreed."""
+        command = argv.control(self.config.ssh_program, self.entry.socket, operation)
+        try:
+            return (await capture(command, timeout=timeout)).status == 0
+        except TimeoutError:
+            log.warning("%s: `ssh -O %s` got no answer", self.entry.name, operation)
+            return False
+
+    def _drop_lease(self) -> None:
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def _died(self) -> None:
+        log.debug("%s: the master ended", self.entry.name)
+        self._lease = None
+        callbacks, self._on_lost = self._on_lost, []
+        for callback in callbacks:
+            callback()
+
+
+async def end_process(process: ProcessId) -> None:
+    """SIGTERM, then SIGKILL. A stopped process is continued, or it would not see the SIGTERM.
+
+    ssh (9.2: one in eighty, measured) misses a SIGTERM that comes just before it waits for its
+    descriptors, and the next one reminds it.
+    """
+    for number, patience in (
+        (signal.SIGTERM, _REMINDER),
+        (signal.SIGTERM, _EXIT_DEADLINE),
+        (signal.SIGKILL, _EXIT_DEADLINE),
+    ):
+        process.signal(number)
+        process.signal(signal.SIGCONT)
+        if await process.wait_gone(patience):
+            return
+    log.error("pid %d did not end after SIGKILL", process.pid)
+
+
+def _lost(ref: weakref.ref[Master]) -> None:
+    master = ref()
+    if master is not None:
+        master._died()

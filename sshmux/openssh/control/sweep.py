@@ -1,0 +1,106 @@
+"""Sweeping: removing what dead owners left in the control directory, and only that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+
+from ...config import ConnectionConfig
+from ...errors import Error
+from ...system.processes import capture
+from .. import argv, remote
+from .directory import ControlDir, Entry, Record
+from .master import end_process
+
+log = logging.getLogger("sshmux.sweep")
+
+_REMOTE_DEADLINE = 5.0  # seconds to end what still runs on the remote
+_YOUNG = 60.0  # seconds during which a file without a record may be somebody's half-made one
+
+
+async def sweep(directory: ControlDir) -> int:
+    """Ends masters whose owner is dead, with their running commands; removes stale files.
+
+    Left alone: masters with a living owner, persistent ones that live, other machines' records,
+    and sockets without a record that answer. Returns how many names were removed.
+    """
+    entries = list(directory.entries())
+    removed = 0
+    for leads_on in (False, True):  # the way to others goes last
+        these = [entry for entry in entries if entry.leads_on is leads_on]
+        removed += sum(await asyncio.gather(*(_sweep_entry(entry) for entry in these)))
+    for path in directory.debris():
+        if _age(path) > _YOUNG:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    return removed
+
+
+async def _sweep_entry(entry: Entry) -> int:
+    record = entry.read()
+    if record is None:
+        return _sweep_unrecorded(entry)
+    if not record.here or record.owned:
+        return 0
+    if record.persist > 0 and record.alive:
+        return 0
+    # Somebody else may sweep, or adopt, at this moment: the claim has one winner.
+    record = entry.claim()
+    if record is None:
+        return 0
+    log.info("%s: sweeping it, nobody holds it any more", entry.name)
+    if record.alive:
+        await end_orphan(entry, record)
+    entry.remove()
+    return 1
+
+
+async def end_orphan(entry: Entry, record: Record) -> None:
+    """Ends a master that nobody holds, after the commands that run on it."""
+    await end_running(entry)
+    process = record.master
+    if process is not None:
+        with contextlib.suppress(TimeoutError):
+            await capture(argv.control("ssh", entry.socket, "exit"), timeout=2.0)
+        if not await process.wait_gone(0.5):
+            await end_process(process)
+
+
+async def end_running(entry: Entry) -> None:
+    """Ends all commands that run over a master, through a session of its own."""
+    config = ConnectionConfig(host="x")
+    command = argv.session(config, entry.socket, remote.end_siblings())
+    with contextlib.suppress(TimeoutError, Error):
+        await capture(command, timeout=_REMOTE_DEADLINE)
+
+
+def _sweep_unrecorded(entry: Entry) -> int:
+    """A socket without a record: removed when it is old and nothing listens behind it."""
+    if not entry.socket.exists():
+        return 0
+    if _age(entry.socket) < _YOUNG or _listens(entry.socket):
+        return 0
+    entry.remove()
+    return 1
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+        return True
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,1 @@
+"""The multiplexing protocol that a master speaks on its control socket."""

@@ -1,0 +1,92 @@
+"""What a finished command leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import ProcessError, ProcessTimeout
+
+_UNKNOWN_SIGNAL = -99
+# asyncssh's shape: name, core dumped, message, language. OpenSSH's client keeps it to itself.
+SOME_SIGNAL = ("", False, "ended by a signal", "")
+
+
+@dataclass(frozen=True)
+class CompletedProcess:
+    """The result of `Connection.run`. The fields are those of asyncssh's `SSHCompletedProcess`.
+
+    `exit_status` is the remote exit status. What a signal ended has the exit status -1 with the
+    `mux` engine, and an `exit_signal` without a name, as the multiplexing protocol tells that there
+    was no exit status and no more. With the `ssh` engine it has the exit status 255, which may be
+    the command's own as well: `ssh -S` does not tell the two apart. (A lost link is told apart by
+    both, and raised.)
+    """
+
+    command: str
+    exit_status: int
+    stdout: str | bytes
+    stderr: str | bytes
+    env: Mapping[str, str] | None = None
+    subsystem: str | None = None
+    exit_signal: tuple[str, bool, str, str] | None = None
+
+    @property
+    def returncode(self) -> int:
+        """The exit status; -99 for a signal whose name is not known, as in asyncssh."""
+        return self.exit_status if self.exit_signal is None else _UNKNOWN_SIGNAL
+
+    def check_returncode(self) -> None:
+        """Raises `ProcessError` unless the exit status is 0."""
+        if self.exit_status != 0:
+            raise self.error()
+
+    def error(self) -> ProcessError:
+        """The `ProcessError` that says what failed."""
+        how = f"failed with exit status {self.exit_status}"
+        if self.exit_signal is not None:
+            how = "was ended by a signal on the remote"
+        text = f"{shown(self.command)} {how}"
+        last = _last_line(self.stderr)
+        error = ProcessError(f"{text}: {last}" if last else text)
+        return _fill(error, self)
+
+
+def timed_out(
+    command: str,
+    timeout: float,
+    stdout: str | bytes,
+    stderr: str | bytes,
+    *,
+    left: bool = False,
+    running: bool = False,
+) -> ProcessTimeout:
+    """The error for a command that its timeout ended, with what it had written.
+
+    `left`: it could not be ended on the remote. `running`: it was not even tried.
+    """
+    end = "it may still run on the remote" if left else "it was ended on the remote as well"
+    if running:
+        end = "it runs on: close() ends it"
+    error = ProcessTimeout(f"{shown(command)} ran longer than timeout={timeout:g} s; {end}")
+    error.command, error.stdout, error.stderr = command, stdout, stderr
+    return error
+
+
+def shown(command: str, limit: int = 80) -> str:
+    """A command, fit for a message."""
+    line = " ".join(command.split())
+    return repr(line if len(line) <= limit else line[: limit - 1] + "…")
+
+
+def _fill(error: ProcessError, done: CompletedProcess) -> ProcessError:
+    error.env, error.command, error.subsystem = done.env, done.command, done.subsystem
+    error.exit_status, error.exit_signal = done.exit_status, done.exit_signal
+    error.returncode = done.returncode
+    error.stdout, error.stderr = done.stdout, done.stderr
+    return error
+
+
+def _last_line(stderr: str | bytes) -> str:
+    text = stderr.decode("utf-8", "replace") if isinstance(stderr, bytes) else stderr
+    return text.strip().rpartition("\n")[2][:200]

@@ -1,0 +1,392 @@
+"""One command on one session: its pipes, its announcement, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
+from typing import Protocol
+
+from ..openssh.diagnostics import may_be_clients_own
+from ..openssh.engines.shape import NO_OPTIONS, End, Engine, Session, SessionOptions
+from ..openssh.remote import Preamble
+from ..system.descriptors import check_descriptor
+from ..system.pipes import Reader, Writer
+from ..system.pty import Pty, Terminal
+from ..system.tasks import settle
+
+_LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client has ended
+_KEPT = 4096  # bytes of stderr kept for a diagnosis while the command has not announced itself
+
+Sink = Callable[[bytes], object]
+
+
+@dataclass
+class ExecutionOptions:
+    """What is to be run, and where its output goes.
+
+    Parameters:
+        line: the line for the login shell, complete.
+        input: bytes for its stdin; None for the null device, unless `stdin` is given.
+        stdin: a descriptor for its stdin; it stays the caller's.
+        stdout: called with each piece of output as it arrives; or what collects it; or a
+            descriptor that it goes to, which stays the caller's.
+        stderr: called with each piece of it.
+        vital: ends or checks other commands, so the last descriptors are there for it.
+        live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
+        feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give.
+        terminal: it gets one, which is its stdin, stdout and stderr: all output goes to `stdout`,
+            which is no descriptor then. What is typed is `Execution.pty`'s, or the `input`.
+        subsystem: the line is the name of a subsystem: something that is talked to, says nothing
+            of itself, and ends when its input does.
+        greeting: what a subsystem waits for before it says its first word: 4 KiB at the most.
+        begun: called once the command has begun, as far as can be known; never for a session that
+            the server refused. For a subsystem: with its first word.
+    """
+
+    line: str
+    input: bytes | None = None
+    stdin: int | None = None
+    stdout: Sink | BytesIO | int = field(default=lambda _: None)
+    stderr: Sink = field(default=lambda _: None)
+    vital: bool = False
+    live: bool = False
+    feed: bool = False
+    terminal: Terminal | None = None
+    subsystem: bool = False
+    greeting: bytes = b""
+    begun: Callable[[Execution], object] | None = None
+    left_running: bool = False  # it was given up, and may still run on the remote
+
+
+class Scope:
+    """What one borrower runs. Once it is closed nothing more begins."""
+
+    def __init__(self) -> None:
+        self.running: set[Execution] = set()
+        self._closed: Callable[[], Exception] | None = None
+
+    def check(self) -> None:
+        """Raises what `close` was given, once it was called."""
+        if self._closed is not None:
+            raise self._closed()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed is not None
+
+    def close(self, error: Callable[[], Exception]) -> None:
+        """From now on `check` raises; the first reason stays."""
+        self._closed = self._closed or error
+
+
+class Attachment(Protocol):
+    """What lives by a connection besides sessions: a forward."""
+
+    scope: Scope
+
+    async def end(self) -> None:
+        """Ends it. Never raises."""
+
+
+class Execution:
+    """A running session. It is over when its end is known and both pipes were read empty."""
+
+    __slots__ = (
+        *("_announced", "_held", "_late", "_loop", "_readers", "_request", "_session"),
+        *("_stdin", "_waiting", "_writer", "aborted", "began_at", "early_stderr", "over"),
+        *("preamble", "pty"),
+    )
+
+    def __init__(
+        self,
+        request: ExecutionOptions,
+        preamble: Preamble,
+        engine: Engine,
+        options: SessionOptions = NO_OPTIONS,
+    ) -> None:
+        self.preamble = preamble
+        self.early_stderr = b""
+        self.aborted: Exception | None = None
+        self.over = False
+        self._held = b""
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self.began_at = self._loop.time()
+        self._waiting: list[asyncio.Future[None]] = []  # for the end
+        self._announced: list[asyncio.Future[None]] = []  # for the start
+        self._late: asyncio.TimerHandle | None = None
+        self._writer: Writer | None = None
+        self.pty: Pty | None = None
+        self._stdin = -1  # our end of its pipe, until somebody takes it
+        self._readers: list[Reader] = []
+        self._session = self._start(engine, options)
+        for reader in self._readers:
+            reader.on_end(self._output_ended)
+        self._session.on_end(self._session_ended)
+        self._watch()
+        if preamble.shell == "none" and not request.subsystem:
+            self.begin()  # it will not tell
+
+    def _start(self, engine: Engine, options: SessionOptions) -> Session:
+        request = self._request
+        theirs: list[int] = []  # closed here once the session has them
+        stdin, writing = subprocess.DEVNULL, -1
+        try:
+            stdout = request.stdout
+            if request.terminal is not None and not isinstance(stdout, int):
+                sink = stdout if callable(stdout) else stdout.write
+                stdout = self._pipe(partial(self._on_terminal, sink), theirs)
+            elif request.subsystem and callable(stdout):
+                stdout = self._pipe(partial(self._on_word, stdout), theirs)
+            elif not isinstance(stdout, int):
+                stdout = self._pipe(stdout, theirs)
+            stderr = self._pipe(self._on_stderr, theirs)
+            if request.terminal is not None:
+                self.pty = self._open_terminal(request.terminal)
+                stdin = self.pty.session_end
+                theirs.append(stdin)
+            elif request.stdin is not None:
+                stdin = request.stdin
+            elif request.input or request.feed:
+                stdin, writing = os.pipe()
+                theirs.append(stdin)
+                if request.greeting:
+                    os.write(writing, request.greeting)  # an empty pipe: there is room
+            if not request.vital:
+                check_descriptor(max(stderr, writing, *theirs))
+            line = self.preamble.wrap(request.line, terminal=self.pty is not None)
+            session = engine.open_session(
+                line, stdin=stdin, stdout=stdout, stderr=stderr, options=options
+            )
+        except BaseException:
+            self._let_go()
+            if writing >= 0:
+                os.close(writing)
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        if request.feed:
+            self._stdin = writing
+        elif writing >= 0:
+            self._writer = Writer(writing, request.input or b"")
+        return session
+
+    def _open_terminal(self, terminal: Terminal) -> Pty:
+        pty = Pty(terminal)
+        if not self._request.feed:
+            pty.write(self._request.input or b"")
+            pty.end()
+        return pty
+
+    def _watch(self) -> None:
+        """Begins to read. The announcement, of every command, is not worth waking up for.
+
+        It is read with whatever else comes first, or before long.
+        """
+        first, last = self._readers[0], self._readers[-1]
+        first.watch()
+        if self._request.live:
+            last.watch()
+        elif last is not first:
+            last.watch_later()
+
+    def _pipe(self, sink: Sink | BytesIO, theirs: list[int]) -> int:
+        reader, writing = Reader.pipe(sink, for_session=True)
+        self._readers.append(reader)
+        theirs.append(writing)
+        return writing
+
+    @property
+    def end(self) -> End | None:
+        """How the session ended."""
+        return self._session.end
+
+    def take_stdin(self) -> int:
+        """Our end of stdin's pipe, for whoever closes it; -1 if there is none."""
+        taken, self._stdin = self._stdin, -1
+        return taken
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Those of stdout, if it is ours, and of stderr."""
+        return self._readers
+
+    def begin(self) -> None:
+        """Says that it has begun, once."""
+        begun, self._request.begun = self._request.begun, None
+        if begun is not None:
+            begun(self)
+
+    def _on_word(self, sink: Sink, data: bytes) -> None:
+        self.begin()
+        sink(data)
+
+    def _on_terminal(self, sink: Sink, data: bytes) -> None:
+        had_pid = self.preamble.pid is not None
+        data = self.preamble.feed(data)
+        if not had_pid and self.preamble.pid is not None:
+            self._has_announced()
+        if data:
+            sink(data)
+
+    def _has_announced(self) -> None:
+        if self.pty is not None:
+            self.pty.begin()
+        _wake(self._announced)
+        self.begin()
+
+    @property
+    def terminal_refused(self) -> bool:
+        """Whether it was to have a terminal, and got none: its stderr is a stream of its own."""
+        return self.pty is not None and self.preamble.is_in(self.early_stderr)
+
+    @property
+    def subsystem(self) -> bool:
+        """Whether it is one, to be ended by the end of its input."""
+        return self._request.subsystem
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come of it yet, not even the announcement."""
+        if self.preamble.pid is not None or self.early_stderr or self.over:
+            return False
+        return self._request.begun is not None or not self._request.subsystem
+
+    def left_running(self) -> None:
+        """Notes that it could not be ended on the remote."""
+        self._request.left_running = True
+
+    async def wait(self) -> None:
+        """Waits until it is over. Cancelling the wait ends nothing."""
+        if not self.over:
+            await self._event(self._waiting)
+
+    async def announced(self) -> None:
+        """Waits until the command has started, or it is over."""
+        if self.preamble.pid is None and not self.over:
+            self._readers[-1].watch()
+            await self._event(self._announced)
+
+    async def _event(self, waiting: list[asyncio.Future[None]]) -> None:
+        waiter = self._loop.create_future()
+        waiting.append(waiter)
+        await waiter
+
+    async def stop(self) -> None:
+        """Ends our side of the session, and lets go of the pipes."""
+        if self._session.end is None:
+            await self._session.stop()
+        self._drain()
+        self._let_go()
+
+    def _on_stderr(self, data: bytes) -> None:
+        if self.pty is not None:
+            # The client's words; or, without a terminal, the announcement behind any noise.
+            self.early_stderr = (self.early_stderr + data)[-_KEPT:]
+            return
+        had_pid = self.preamble.pid is not None
+        data = self.preamble.feed(data)
+        if not had_pid:
+            data = self._early(data)
+            if self.preamble.pid is not None:
+                self._has_announced()
+        if data:
+            self._request.stderr(data)
+
+    def _early(self, data: bytes) -> bytes:
+        """What may be passed on before the command has announced itself.
+
+        A refused session is tried again, so what the client says of the refusal must not reach
+        the caller: it waits until the end tells whose words they were.
+        """
+        first = not self.early_stderr or bool(self._held)
+        self.early_stderr = (self.early_stderr + data)[:_KEPT]
+        data, self._held = self._held + data, b""
+        open_yet = first and self.preamble.pid is None and len(data) <= _KEPT
+        if data and open_yet and may_be_clients_own(data):
+            self._held, data = data, b""
+        return data
+
+    def release(self) -> None:
+        """Passes on what was held back: it was the command's after all."""
+        if self._held:
+            self._request.stderr(self._held)
+            self._held = b""
+
+    def _drain(self) -> None:
+        """Reads at once what the pipes hold now, not one loop turn later."""
+        for reader in self._readers:
+            reader.drain()
+
+    @property
+    def _outputs_closed(self) -> bool:
+        return all([reader.closed for reader in self._readers])  # noqa: C419 - no generator
+
+    def _output_ended(self) -> None:
+        if not self._outputs_closed:
+            for reader in self._readers:
+                reader.drain()
+                reader.watch()
+        elif self._session.end is None:
+            self._session.outputs_ended()
+        else:
+            self._finish()
+
+    def _session_ended(self) -> None:
+        self._drain()
+        if self._outputs_closed:
+            self._finish()
+        else:
+            # Output may still follow (the client is told to leave first), but not for long.
+            if self._late is not None:
+                self._late.cancel()
+            self._late = self._loop.call_later(_LATE_OUTPUT, self._let_go)
+
+    def _finish(self) -> None:
+        if self.over:
+            return
+        if rest := self.preamble.flush():
+            self._pass_on(rest)
+        self.over = True
+        self._let_go()
+        self._session.close()
+        _wake(self._announced)
+        _wake(self._waiting)
+
+    def _pass_on(self, rest: bytes) -> None:
+        """What looked like the beginning of an announcement, and was none."""
+        stdout = self._request.stdout
+        if self.pty is None:
+            if rest := self._early(rest):
+                self._request.stderr(rest)
+        elif isinstance(stdout, BytesIO):
+            stdout.write(rest)
+        elif callable(stdout):
+            stdout(rest)
+
+    def _let_go(self) -> None:
+        if self.pty is not None:
+            self.pty.close()
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._stdin >= 0:
+            os.close(self.take_stdin())
+        for reader in self._readers:
+            reader.close()
+
+
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
+    for waiter in waiting:
+        settle(waiter)
+    waiting.clear()

@@ -1,0 +1,295 @@
+"""A running command, in the shape of asyncssh's `SSHClientProcess`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from types import TracebackType
+from typing import Any, Generic, Self
+
+from ..errors import ConfigError, ConnectionLost, Error
+from ..openssh.remote import signal_group
+from ..system.pty import Pty, check_size
+from ..system.tasks import TaskGroup, run_to_end
+from .completed import SOME_SIGNAL, CompletedProcess, shown, timed_out
+from .execution import Execution, ExecutionOptions, Scope
+from .link import SIGNALLED, Link
+from .streams import AnyStr, StreamReader, StreamWriter
+
+log = logging.getLogger("sshmux.process")
+
+_SIGNAL_DEADLINE = 10.0  # seconds for a signal to be sent
+
+
+class ProcessTask:
+    """What runs a process: a task. It knows nothing of the process, which may be dropped."""
+
+    def __init__(self, link: Link, request: ExecutionOptions, scope: Scope) -> None:
+        self.link = link
+        self.pid: int | None = None
+        self.begun: asyncio.Future[Execution] = link.loop.create_future()
+        request.begun = self._begun
+        self.task = asyncio.ensure_future(link.execute(request, scope))
+        self.task.add_done_callback(self._over)
+
+    def _begun(self, execution: Execution) -> None:
+        self.pid = execution.preamble.pid
+        if not self.begun.done():
+            self.begun.set_result(execution)
+
+    async def begin(self) -> Execution:
+        """Waits until it has begun. Cancelled, it is ended first. Raises what `execute` raises."""
+        try:
+            both: set[asyncio.Future[Any]] = {self.begun, self.task}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await run_to_end(self._end)
+            raise
+        if self.begun.done() and not self.begun.cancelled():
+            return self.begun.result()
+        await self.task
+        raise ConnectionLost("the process ended as it began")
+
+    async def _end(self) -> None:
+        self.task.cancel()
+        await asyncio.wait((self.task,))
+
+    def _over(self, task: asyncio.Task[int]) -> None:
+        if not self.begun.done():
+            self.begun.cancel()
+        if not task.cancelled():
+            task.exception()  # whoever waits sees it; that nobody does is no news
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended it otherwise than by itself."""
+        if not self.task.done() or self.task.cancelled():
+            return None
+        return self.task.exception()
+
+
+class RemoteProcess(Generic[AnyStr]):
+    """A command that runs on the remote. Made by `Connection.create_process`.
+
+    If it is given up (the block is left, `close()`, nobody holds it any more, whoever may hold its
+    streams), its whole process group on the remote is ended: SIGTERM, and SIGKILL after 2 s.
+
+    Attributes:
+        command: as it was given, in words.
+        env: as it was given.
+        stdin: a `StreamWriter`, or None if it goes elsewhere.
+        stdout, stderr: a `StreamReader` each, or None.
+    """
+
+    subsystem: str | None = None
+
+    def __init__(
+        self,
+        command: str,
+        env: Any,
+        life: ProcessTask,
+        streams: tuple[
+            StreamWriter[AnyStr] | None, StreamReader[AnyStr] | None, StreamReader[AnyStr] | None
+        ],
+        pty: Pty | None = None,
+    ) -> None:
+        self.command = command
+        self.env = env
+        self.stdin: StreamWriter[AnyStr] | None = streams[0]
+        self.stdout: StreamReader[AnyStr] | None = streams[1]
+        self.stderr: StreamReader[AnyStr] | None = streams[2]
+        self._life = life
+        self._pty = pty
+        self._signals = TaskGroup()
+
+    def __repr__(self) -> str:
+        state = "running" if self.exit_status is None else f"exit status {self.exit_status}"
+        return f"<RemoteProcess {shown(self.command)} pid={self.pid} {state}>"
+
+    @property
+    def pid(self) -> int | None:
+        """The remote process id, of the login shell and of its process group, if known."""
+        return self._life.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status; -1 for a signal; None while it runs, or if the connection was lost."""
+        task = self._life.task
+        if not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result()
+
+    @property
+    def exit_signal(self) -> tuple[str, bool, str, str] | None:
+        """Set for a command that a signal ended, with engine="mux"; see docs/engines.md."""
+        return SOME_SIGNAL if self.exit_status == SIGNALLED else None
+
+    @property
+    def returncode(self) -> int | None:
+        """As `exit_status`, but -99 for a signal (whose name is not known)."""
+        status = self.exit_status
+        return -99 if status == SIGNALLED else status
+
+    def poll(self) -> int | None:
+        """The `returncode`, under `subprocess`'s name for asking."""
+        return self.returncode
+
+    # Its end
+
+    async def communicate(self, input: AnyStr | None = None) -> tuple[AnyStr | None, AnyStr | None]:
+        """Feeds it, ends its input, reads all that it still writes, and waits for its end.
+
+        None is for what is no stream of ours. Raises what `Connection.run` raises, but for
+        `ProcessError` and `ProcessTimeout`.
+        """
+        if self.stdin is not None:
+            if input:
+                self.stdin.write(input)
+            self.stdin.write_eof()
+        return await self._outputs()
+
+    async def _outputs(self) -> tuple[AnyStr | None, AnyStr | None]:
+        out, err = await asyncio.gather(_rest(self.stdout), _rest(self.stderr))
+        await asyncio.shield(self._life.task)
+        return out, err
+
+    async def wait(self, check: bool = False, timeout: float | None = None) -> CompletedProcess:
+        """Waits for its end, and returns it with what was not read yet. Its input stays open.
+
+        Parameters:
+            check: raise `ProcessError` when the exit status is not 0.
+            timeout: seconds; then `ProcessTimeout` is raised, with what was written so far, and
+                the process runs on.
+        """
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                out, err = await self._outputs()
+        except TimeoutError:
+            if timeout is None or not deadline.expired():
+                raise
+            out, err = _so_far(self.stdout), _so_far(self.stderr)
+            raise timed_out(self.command, timeout, out, err, running=True) from None
+        status = self.exit_status
+        assert status is not None  # noqa: S101 - it has ended
+        done = CompletedProcess(
+            self.command, status, out or "", err or "", self.env, exit_signal=self.exit_signal
+        )
+        if check:
+            done.check_returncode()
+        return done
+
+    def close(self) -> None:
+        """Ends it on the remote, with all its group, unless it has ended. See `wait_closed`."""
+        if self.stdin is not None and self._pty is None:  # on a terminal that would be Ctrl-D
+            self.stdin.close()
+        self._life.task.cancel()
+
+    def is_closing(self) -> bool:
+        """Whether it has ended, or is being ended."""
+        task = self._life.task
+        return task.done() or task.cancelling() > 0
+
+    async def wait_closed(self) -> None:
+        """Waits until nothing of it is left."""
+        await asyncio.wait((self._life.task,))
+        await self._signals.wait()
+
+    # Signals
+
+    def send_signal(self, number: str | int) -> None:
+        """Sends a signal to its remote process group, by name ("INT") or number.
+
+        With a terminal, to all process groups on it; for those in the foreground there is Ctrl-C.
+
+        It is sent by another session, one after the other; that it was sent is not waited for.
+        Nothing happens if the process has ended.
+
+        Raises:
+            ConfigError: no such signal; or the process did not tell its id (remote_shell="none").
+        """
+        name = _signal_name(number)
+        if self._life.task.done():
+            return
+        if self._life.pid is None:
+            raise ConfigError(f"{self!r} did not tell its process id: it cannot be sent signals")
+        self._signals.start(self._send(self._life.pid, name))
+
+    async def _send(self, pid: int, name: str) -> None:
+        try:
+            await self._life.link.control(
+                signal_group(pid, name, terminal=self._pty is not None), _SIGNAL_DEADLINE
+            )
+        except (Error, TimeoutError, OSError) as error:
+            log.warning("%r: SIG%s could not be sent: %s", self, name, error)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self.send_signal("TERM")
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal("KILL")
+
+    # Terminal
+
+    def change_terminal_size(
+        self, width: int, height: int, pixwidth: int = 0, pixheight: int = 0
+    ) -> None:
+        """Gives its terminal another size; the remote program gets a SIGWINCH.
+
+        Nothing happens if the process has ended.
+
+        Parameters:
+            width, height: columns and rows.
+            pixwidth, pixheight: the same in pixels; 0 for not known.
+
+        Raises:
+            ConfigError: it has no terminal; or a size that none can have.
+        """
+        size = width, height, pixwidth, pixheight
+        check_size(size)
+        if self._pty is None:
+            raise ConfigError(f"{self!r} has no terminal: start it with term_type=")
+        if not self._life.task.done():
+            self._pty.resize(size)
+            self._life.link.window_changed()
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def __del__(self) -> None:
+        life = getattr(self, "_life", None)
+        if life is not None and not life.task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                life.link.loop.call_soon_threadsafe(life.task.cancel)
+
+
+async def _rest(stream: StreamReader[AnyStr] | None) -> AnyStr | None:
+    return None if stream is None else await stream.read()
+
+
+def _so_far(stream: StreamReader[Any] | None) -> Any:
+    return "" if stream is None else stream.take_all()
+
+
+def _signal_name(number: str | int) -> str:
+    try:
+        if isinstance(number, int):
+            return signal.Signals(number).name.removeprefix("SIG")
+        name = number.upper().removeprefix("SIG")
+        return signal.Signals[f"SIG{name}"].name.removeprefix("SIG")
+    except (ValueError, KeyError, AttributeError):
+        raise ConfigError(f"signal {number!r}: use a name such as 'TERM', or a number") from None

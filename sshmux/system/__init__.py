@@ -1,0 +1,1 @@
+"""What Python and the operating system give: nothing here knows SSH."""

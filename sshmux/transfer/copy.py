@@ -1,0 +1,160 @@
+"""Copies between two hosts, through this machine as a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import secrets
+import time
+from typing import Protocol
+
+from ..errors import ConfigError, TransferError, VerifyError
+from ..system.tasks import run_to_end
+from . import scripts
+from .remote import Remote, ScriptResult
+from .transfers import TransferResult
+from .trees import look
+
+
+class Host(Protocol):
+    """A connection to one of the two hosts."""
+
+    def transfers(self) -> Remote:
+        """What runs our scripts on that host."""
+
+
+async def copy(
+    source: Host,
+    source_path: str | bytes | os.PathLike[str],
+    target: Host,
+    target_path: str | bytes | os.PathLike[str],
+    *,
+    recurse: bool = False,
+    preserve: bool = False,
+    verify: str | None = None,
+    parents: bool = False,
+) -> TransferResult:
+    """Copies a file or directory from one host to another (or within one).
+
+    What one session writes, the other reads: by a pipe, so nothing is stored here, and no byte
+    passes through Python. A file, or a directory, takes its place when it is whole.
+
+    Parameters:
+        source, target: a `Connection` each.
+        recurse: copy a directory. It goes as a stream; both hosts need `tar`.
+        preserve: keep permissions and times.
+        verify: "sha256" compares checksums before a file takes its place.
+        parents: make the directories that are missing.
+
+    Raises what `Connection.put` raises.
+    """
+    if verify not in (None, "sha256") or (verify and recurse):
+        raise ConfigError(f'verify={verify!r}: use "sha256", for single files; or None')
+    begun = time.monotonic()
+    one, two = source.transfers(), target.transfers()
+    path, place = scripts.remote_path(source_path), scripts.remote_path(target_path)
+    flags = "-" + "p" * preserve + "v" * bool(verify) + "m" * parents
+    name = posixpath.basename(path.rstrip("/"))
+    where = scripts.place(place, name, secrets.token_hex(6), flags)
+    if recurse and (await look(one, [path], place))[0][0] == "d":
+        size = await _tree(one, path, two, place, where)
+    else:
+        size = await _file(one, path, two, place, where)
+    return TransferResult((path,), 1, size, time.monotonic() - begun)
+
+
+async def _file(one: Remote, path: str, two: Remote, place: str, where: tuple[str, ...]) -> int:
+    asked = await one.run(scripts.words(scripts.GET, path, 0, "np"))
+    size, mode, when, *_ = (asked.words.get("size", "") + " - - -").split(" ")
+    if not size.isdigit():
+        raise scripts.failure(asked.stderr, asked.status, path, place)
+    mode = mode if mode.isdigit() else "644"
+    stamp = scripts.stamp(float(when) if when.isdigit() else time.time())
+    sent, got = await _pipe(
+        *(one, scripts.words(scripts.GET, path, 0, "-")),
+        *(two, scripts.words(scripts.PUT, *where, size, mode, stamp, 0)),
+    )
+    if sent.status != 0 or got.status != 0:
+        raise _failure(sent, got, path, place)
+    if "sum" in got.words:
+        await _verify(one, path, two, place, got)
+    return int(size)
+
+
+async def _verify(one: Remote, path: str, two: Remote, place: str, got: ScriptResult) -> None:
+    part = got.names[:1]
+    try:
+        sums = await one.run(scripts.words(scripts.SUM, path))
+        if sums.words.get("sum") != got.words["sum"]:
+            raise VerifyError(f"{path} to {place}: the checksums differ; nothing was changed")
+        done = await two.run(scripts.words(scripts.FINISH, *got.names))
+    except BaseException:
+        await two.tidy(*part)
+        raise
+    if "done" not in done.words:
+        raise scripts.failure(done.stderr, done.status, path, place)
+
+
+async def _tree(one: Remote, path: str, two: Remote, place: str, where: tuple[str, ...]) -> int:
+    sent, got = await _pipe(
+        *(one, scripts.words(scripts.PACK, where[4], path)),
+        *(two, scripts.words(scripts.UNPACK, *where)),
+    )
+    names = got.names
+    if sent.status != 0 or got.status != 0 or len(names) != 2:
+        if len(names) == 2:
+            await two.tidy(names[0])
+        raise _failure(sent, got, path, place)
+    try:
+        done = await two.run(scripts.words(scripts.MERGE, *names))
+    except BaseException:
+        await two.tidy(names[0])
+        raise
+    if "done" not in done.words:
+        raise scripts.failure(done.stderr, done.status, path, place)
+    return int(got.words.get("size", "0"))
+
+
+def _failure(sent: ScriptResult, got: ScriptResult, path: str, place: str) -> TransferError:
+    """Of two that failed, one mostly only saw the end of the pipe."""
+    first = sent.status == 0 or (got.status != 0 and "short" not in got.words)
+    failed = got if first else sent
+    return scripts.failure(failed.stderr, failed.status, path, place)
+
+
+async def _pipe(
+    one: Remote, sending: list[str], two: Remote, receiving: list[str]
+) -> tuple[ScriptResult, ScriptResult]:
+    """Runs both, with a pipe between them. When one fails the other sees the end of the pipe."""
+    reading, writing = os.pipe()
+    ends = [reading, writing]
+
+    async def send() -> ScriptResult:
+        try:
+            return await one.run(sending, stdout=writing)
+        finally:
+            ends.remove(writing)
+            os.close(writing)
+
+    async def receive() -> ScriptResult:
+        try:
+            return await two.run(receiving, stdin=reading)
+        finally:
+            ends.remove(reading)
+            os.close(reading)
+
+    tasks = [asyncio.ensure_future(send()), asyncio.ensure_future(receive())]
+
+    async def end() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        while ends:  # of what was cancelled before it began
+            os.close(ends.pop())
+
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        await run_to_end(end)
+    return tasks[0].result(), tasks[1].result()

@@ -1,0 +1,127 @@
+"""Copies of a connection: what `Connection` inherits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..session.execution import Scope
+from ..session.link import Link
+
+if TYPE_CHECKING:
+    from ..session.completed import CompletedProcess
+    from .progress import ProgressHandler
+    from .remote import Remote
+    from .transfers import TransferResult
+
+AnyPath = str | bytes | os.PathLike[str]
+Paths = AnyPath | Sequence[AnyPath]
+
+
+class TransferMethods:
+    """Files and trees, to there and from there."""
+
+    _link: Link
+    _scope: Scope
+
+    async def put(
+        self,
+        localpaths: Paths,
+        remotepath: AnyPath = ".",
+        *,
+        recurse: bool = False,
+        preserve: bool = False,
+        atomic: bool = True,
+        resume: bool = False,
+        verify: str | None = None,
+        parents: bool = False,
+        progress: ProgressHandler | None = None,
+    ) -> TransferResult:
+        """Sends files. Their bytes go from the file to the session, not through Python.
+
+        One file goes under a temporary name first: whoever reads the target never sees half of it,
+        and a failure leaves what was there. Directories, and several files, go as one stream (both
+        sides need `tar`), into a temporary directory, and then into their places, each in one step.
+
+        Parameters:
+            localpaths: a file or directory, or several, or patterns.
+            remotepath: a name, or a directory to put them into; from the home, or `~/…`.
+            recurse: take directories.
+            preserve: keep permissions and times.
+            atomic: False writes a single file straight into its place.
+            resume: keep what was sent of a single file if it is interrupted, and go on from there
+                the next time, if it is the same file still.
+            verify: "sha256" compares checksums before the file takes its place.
+            parents: make the directories that are missing.
+            progress: called with source, target, the bytes so far and in all, ten times a second.
+
+        Raises:
+            TransferError: or one below it, for this failure; its `moved` and `not_moved` tell.
+            ConfigError: what cannot be meant.
+            What `run` raises, but for `ProcessError` and `ProcessTimeout`.
+        """
+        from .transfers import put
+
+        options = _how(recurse, preserve, atomic, resume, verify, parents, progress)
+        return await put(self._link, self._scope, localpaths, remotepath, options)
+
+    async def rsync(self, source: AnyPath, destination: AnyPath, *options: str) -> CompletedProcess:
+        """Runs this machine's rsync over the connection; both sides must have it.
+
+        Parameters:
+            source, destination: as rsync takes them; the remote one has a colon in front, as
+                in `":data/"`.
+            options: rsync's own, such as "-a" or "--delete".
+
+        Raises `ConfigError` where there is no rsync, `TransferError` when it fails, and what
+        `run` raises.
+        """
+        from .rsync import rsync
+
+        there, here = os.fsdecode(source), os.fsdecode(destination)
+        return await rsync(self._link, self.transfers(), there, here, options)
+
+    def transfers(self) -> Remote:
+        """What `sshmux.copy` uses."""
+        from .remote import Remote
+
+        return Remote(self._link, self._scope)
+
+    async def get(
+        self,
+        remotepaths: Paths,
+        localpath: AnyPath = ".",
+        *,
+        recurse: bool = False,
+        preserve: bool = False,
+        atomic: bool = True,
+        resume: bool = False,
+        verify: str | None = None,
+        parents: bool = False,
+        progress: ProgressHandler | None = None,
+    ) -> TransferResult:
+        """Fetches files: see `put`, with the sides exchanged. Patterns are the remote's."""
+        from .transfers import get
+
+        options = _how(recurse, preserve, atomic, resume, verify, parents, progress)
+        return await get(self._link, self._scope, remotepaths, localpath, options)
+
+
+def _how(
+    recurse: bool,
+    preserve: bool,
+    atomic: bool,
+    resume: bool,
+    verify: str | None,
+    parents: bool,
+    progress: Any,
+) -> Any:
+    from ..errors import ConfigError
+    from .files import TransferOptions
+
+    if verify not in (None, "sha256"):
+        raise ConfigError(f'verify={verify!r}: use "sha256", or None')
+    if not atomic and (resume or verify):
+        raise ConfigError("atomic=False: there is nothing to resume, or to verify before it counts")
+    return TransferOptions(preserve, atomic, resume, verify, parents, recurse, progress)
