@@ -94,7 +94,7 @@ async def look(remote: Remote, named: Sequence[str], target: str) -> list[tuple[
     found = list(zip(parts[0:-1:2], parts[1:-1:2], strict=False))
     for kind, name in found:
         if kind == "x":
-            raise SourceNotFound(f"{name} to {target}: there is no such remote file")
+            raise SourceNotFound(f"{name} to {target}: there is no such file on the remote")
     if not found:
         raise TransferInterrupted(f"{', '.join(named)} to {target}: nothing was told of them")
     return found
