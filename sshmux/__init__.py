@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .errors import SFTPNoSuchFile as SFTPNoSuchFile
     from .errors import SFTPOpUnsupported as SFTPOpUnsupported
     from .errors import SFTPPermissionDenied as SFTPPermissionDenied
+    from .errors import ShellLost as ShellLost
     from .errors import SourceChanged as SourceChanged
     from .errors import SourceNotFound as SourceNotFound
     from .errors import TerminalRefused as TerminalRefused
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from .pool.slots import PooledConnection as PooledConnection
     from .session.completed import CompletedProcess as CompletedProcess
     from .session.process import RemoteProcess as RemoteProcess
+    from .session.shell import RemoteShell as RemoteShell
     from .session.streams import StreamReader as StreamReader
     from .session.streams import StreamWriter as StreamWriter
     from .sftp.attrs import FILEXFER_TYPE_BLOCK_DEVICE as FILEXFER_TYPE_BLOCK_DEVICE
@@ -105,6 +107,7 @@ _HOMES = {
     "Connection": "connection",
     "CompletedProcess": "session.completed",
     "RemoteProcess": "session.process",
+    "RemoteShell": "session.shell",
     "Listener": "forwards.listener",
     "StreamReader": "session.streams",
     "StreamWriter": "session.streams",
@@ -142,6 +145,7 @@ _HOMES = {
     "TerminalRefused": "errors",
     "ProtocolMismatch": "errors",
     "ConnectionReleased": "errors",
+    "ShellLost": "errors",
     "ProcessError": "errors",
     "TransferError": "errors",
     "SourceNotFound": "errors",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -15,12 +14,14 @@ from .errors import ConfigError, ConnectionReleased
 from .forwards.methods import ForwardMethods
 from .openssh.control.master import Master
 from .openssh.remote import LOGIN_SHELL, merged, needs_shell
-from .session.completed import SOME_SIGNAL, CompletedProcess, timed_out
+from .session.completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .session.execution import ExecutionOptions, Scope
 from .session.link import SIGNALLED, Link
 from .session.redirect import Target, descriptor_of
+from .session.shell import RemoteShell
 from .session.start import PIPE, STDOUT, ProcessContext, ProcessOptions, Sink, Source
 from .sftp.context import SFTPClientContext
+from .system.contexts import AwaitableContext
 from .system.pty import Terminal, wanted_terminal
 from .system.tasks import run_to_end
 from .transfer.methods import TransferMethods
@@ -115,14 +116,14 @@ class Connection(ForwardMethods, TransferMethods):
         except TimeoutError:
             if timeout is None or not deadline.expired():
                 raise
-            outputs = _decode(out, encoding, errors), _decode(err, encoding, errors)
+            outputs = decoded(out, encoding, errors), decoded(err, encoding, errors)
             left = request.left_running
-            raise timed_out(_text(command), timeout, *outputs, left=left) from None
+            raise timed_out(command_text(command), timeout, *outputs, left=left) from None
         result = CompletedProcess(
-            _text(command),
+            command_text(command),
             status,
-            _decode(out, encoding, errors),
-            _decode(err, encoding, errors),
+            decoded(out, encoding, errors),
+            decoded(err, encoding, errors),
             env,
             exit_signal=SOME_SIGNAL if status == SIGNALLED else None,
         )
@@ -196,7 +197,7 @@ class Connection(ForwardMethods, TransferMethods):
         merge = stderr == STDOUT and terminal is None
         words = LOGIN_SHELL if command is None else command
         wanted = ProcessOptions(
-            "" if command is None else _text(command),
+            "" if command is None else command_text(command),
             lambda: self._process_line(words, env, cwd, merge=merge),
             *(env, stdin, stdout, stderr, encoding, errors, terminal),
         )
@@ -226,6 +227,32 @@ class Connection(ForwardMethods, TransferMethods):
             await self._link.learn_shell()
         line = await self._line(command, env, cwd)
         return merged(line, self._link.shell) if merge else line
+
+    def create_shell(self) -> AwaitableContext[RemoteShell]:
+        """A shell that stays open: `async with conn.create_shell() as shell`, or `await` it.
+
+        A command sent to it costs one round trip, and the login shell's start-up files run once,
+        not for each command. It takes one of the server's MaxSessions places, and ends with its
+        block or with the connection.
+
+        Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
+        `ProcessTimeout`; and `ChannelOpenError` where there is no POSIX `sh`.
+        """
+
+        async def start() -> RemoteShell:
+            self._scope.check()
+            if self._link.shell == "none":
+                raise ConfigError(
+                    'a shell needs a login shell that starts it: not with remote_shell="none"'
+                )
+            return await RemoteShell(self._link, self._scope).start()
+
+        return AwaitableContext(start)
+
+    @property
+    def link(self) -> Link:
+        """The link that this connection is a face of. For the rooms above; not for programs."""
+        return self._link
 
     def start_sftp_client(
         self,
@@ -367,12 +394,3 @@ class Connection(ForwardMethods, TransferMethods):
             await run_to_end(lambda: self._link.end(list(self._scope.running), error))
         if self._link.attachments:
             await run_to_end(lambda: self._link.end_attachments(self._scope))
-
-
-def _text(command: Command) -> str:
-    return command if isinstance(command, str) else shlex.join(command)
-
-
-def _decode(output: BytesIO, encoding: str | None, errors: str) -> str | bytes:
-    data = output.getvalue()
-    return data if encoding is None else data.decode(encoding, errors)

@@ -31,6 +31,7 @@ Error
     │   ├── ProtocolMismatch                    engine="mux", and a master that it cannot use
     │   └── ConnectionReleased                  used after its block, or after close()
     ├── ChannelListenError (OSError)            nothing can listen there
+    ├── ShellLost                               a shell has ended, and what was set in it
     ├── ProcessError                            check=True, and the command failed
     ├── TransferError                           put(), get() or copy() failed; says what was moved
     │   ├── SourceNotFound (FileNotFoundError)  nothing there to be moved, or nowhere to move it
@@ -101,6 +102,7 @@ __all__ = [
     "ServerHungUp",
     "SessionRefused",
     "TerminalRefused",
+    "ShellLost",
     "SourceChanged",
     "SourceNotFound",
     "TimeoutError",
@@ -268,6 +270,10 @@ class ConnectionReleased(ChannelOpenError):
 
 class ChannelListenError(Error, OSError):
     """A forward cannot listen there: the port is busy, or forbidden. `errno` where it is known."""
+
+
+class ShellLost(Error):
+    """A `RemoteShell` has ended, and with it what commands had set in it with `keep=True`."""
 
 
 class ProcessError(Error):

@@ -29,6 +29,7 @@ from .pool.events import Events, Subscriber
 from .pool.health import check_pools, check_regularly
 from .pool.pool import Pool
 from .pool.registry import Cluster, Done, reject_unknown
+from .pool.shells import ShellBorrow
 from .session.link import ENGINES, Link
 from .system.tasks import TaskGroup, run_to_end
 
@@ -399,6 +400,16 @@ class ConnectionManager(SecretStorage):
         else:
             timeout = self.config.acquire_timeout
         return Borrow(lambda: self._pool(cluster_id), timeout)
+
+    def get_shell(self, cluster_id: Hashable, *, timeout: float | None = None) -> ShellBorrow:
+        """Borrows a connection with a warm shell on it: `async with manager.get_shell(1) as shell`.
+
+        The shell of an earlier borrower is used again if nothing of his can be left in it, so
+        that a command costs one round trip, and no start-up file of the login shell runs.
+
+        Parameters, and what is raised on entering the block: as for `get_connection`.
+        """
+        return ShellBorrow(self.get_connection(cluster_id, timeout=timeout))
 
     async def connect(
         self, cluster_id: Hashable, *, listener: Callable[[bytes], object] | None = None

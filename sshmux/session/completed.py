@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 from ..errors import ProcessError, ProcessTimeout
 
@@ -71,6 +73,17 @@ def timed_out(
     error = ProcessTimeout(f"{shown(command)} ran longer than timeout={timeout:g} s; {end}")
     error.command, error.stdout, error.stderr = command, stdout, stderr
     return error
+
+
+def command_text(command: str | Sequence[str]) -> str:
+    """A command as one text: words are quoted."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def decoded(output: BytesIO, encoding: str | None, errors: str) -> str | bytes:
+    """What was collected, decoded; as it is without an encoding."""
+    data = output.getvalue()
+    return data if encoding is None else data.decode(encoding, errors)
 
 
 def shown(command: str, limit: int = 80) -> str:

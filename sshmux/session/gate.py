@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from ..errors import fresh_copy
 
@@ -22,6 +23,7 @@ class SessionGate:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._closed: Exception | None = None
         self._control = asyncio.Lock()
+        self.on_full: Callable[[], object] | None = None  # called when somebody has to wait
 
     def __repr__(self) -> str:
         return f"<SessionGate {self.inside} of {self.limit}, {len(self._queue)} waiting>"
@@ -60,6 +62,8 @@ class SessionGate:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
+        if self.on_full is not None:
+            self.on_full()
         try:
             await turn
         except BaseException:

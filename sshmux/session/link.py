@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -71,6 +71,7 @@ class Link:
         self.broken: str | None = None
         self.executions: set[Execution] = set()
         self.attachments: set[Attachment] = set()
+        self.before_close: list[Callable[[], Awaitable[None]]] = []  # what nobody waits for
         self._facts = facts
         self._terminator = RemoteTerminator(self.control)
         self.loop = self._loop = asyncio.get_running_loop()
@@ -234,6 +235,8 @@ class Link:
             self._looking.cancel()
         await self._suspicions.cancel()
         try:
+            for end in self.before_close:
+                await end()
             if self.executions and drain > 0:
                 waits = [asyncio.ensure_future(execution.wait()) for execution in self.executions]
                 await asyncio.wait(waits, timeout=drain)
