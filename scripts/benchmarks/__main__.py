@@ -18,7 +18,21 @@ from typing import Any
 
 from rich.console import Console
 
-from . import bulk, dials, files, health, logins, markdown, memory, plot, pool, sessions, startup
+from . import (
+    bulk,
+    dials,
+    files,
+    health,
+    logins,
+    markdown,
+    memory,
+    plot,
+    pool,
+    sessions,
+    shells,
+    startup,
+    wan,
+)
 from .figures import OWN, Figure
 from .limits import raise_descriptor_limit
 from .peers import PEERS
@@ -28,6 +42,7 @@ from .world import MEMORY, PLANS, Plan, World, open_world
 SUBJECTS: dict[str, Callable[[World], AsyncIterator[Figure]]] = {
     "run": sessions.sequential,
     "parallel": sessions.parallel,
+    "shell": shells.open_shells,
     "small": sessions.small,
     "dial": dials.dialling,
     "logins": logins.log_ins,
@@ -42,6 +57,7 @@ SUBJECTS: dict[str, Callable[[World], AsyncIterator[Figure]]] = {
     "many": files.many_small,
     "sftp": files.by_sftp,
     "lines": files.lines,
+    "wan": wan.long_way,
     "import": startup.startup,
     "memory": memory.memory,
 }
