@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .errors import HostKeyUnknown as HostKeyUnknown
     from .errors import HostNotFound as HostNotFound
     from .errors import HostUnreachable as HostUnreachable
+    from .errors import JobError as JobError
+    from .errors import JobNotFound as JobNotFound
     from .errors import KeyExchangeFailed as KeyExchangeFailed
     from .errors import ManagerClosed as ManagerClosed
     from .errors import NoSpaceLeft as NoSpaceLeft
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from .errors import ShellLost as ShellLost
     from .errors import SourceChanged as SourceChanged
     from .errors import SourceNotFound as SourceNotFound
+    from .errors import StoreError as StoreError
+    from .errors import SubmitRefused as SubmitRefused
     from .errors import TerminalRefused as TerminalRefused
     from .errors import TimeoutError as TimeoutError
     from .errors import TransferDenied as TransferDenied
@@ -68,6 +72,14 @@ if TYPE_CHECKING:
     from .pool.events import Event as Event
     from .pool.events import State as State
     from .pool.slots import PooledConnection as PooledConnection
+    from .runner.handle import JobHandle as JobHandle
+    from .runner.job import ClusterOptions as ClusterOptions
+    from .runner.job import Job as Job
+    from .runner.job import Line as Line
+    from .runner.job import Resources as Resources
+    from .runner.states import JobState as JobState
+    from .runner.states import JobStatus as JobStatus
+    from .runner.states import Reason as Reason
     from .session.completed import CompletedProcess as CompletedProcess
     from .session.process import RemoteProcess as RemoteProcess
     from .session.shell import RemoteShell as RemoteShell
@@ -188,6 +200,18 @@ _HOMES = {
     "FXF_TRUNC": "sftp.messages",
     "FXF_EXCL": "sftp.messages",
     "FXR_OVERWRITE": "sftp.messages",
+    "StoreError": "errors",
+    "JobError": "errors",
+    "SubmitRefused": "errors",
+    "JobNotFound": "errors",
+    "Job": "runner.job",
+    "Resources": "runner.job",
+    "ClusterOptions": "runner.job",
+    "Line": "runner.job",
+    "JobHandle": "runner.handle",
+    "JobStatus": "runner.states",
+    "JobState": "runner.states",
+    "Reason": "runner.states",
 }
 
 __all__ = list(_HOMES)

@@ -40,6 +40,10 @@ Error
     │   ├── SourceChanged                       it changed while it was moved
     │   ├── VerifyError                         what arrived is not what was sent
     │   └── TransferInterrupted                 (also a ConnectionLost) the connection went down
+    ├── StoreError (OSError)                    the file of jobs and clusters cannot be used
+    ├── JobError                                something is wrong with one job; has its `handle`
+    │   ├── SubmitRefused                       the scheduler did not take it
+    │   └── JobNotFound (LookupError)           there is no such job, or nothing is left of it
     └── SFTPError                               the SFTP server refused; has its `code`
         ├── SFTPEOFError                        the end of a file or directory
         ├── SFTPNoSuchFile (FileNotFoundError)
@@ -80,6 +84,8 @@ __all__ = [
     "HostKeyUnknown",
     "HostNotFound",
     "HostUnreachable",
+    "JobError",
+    "JobNotFound",
     "KeyExchangeFailed",
     "ManagerClosed",
     "NoSpaceLeft",
@@ -101,6 +107,8 @@ __all__ = [
     "SFTPPermissionDenied",
     "ServerHungUp",
     "SessionRefused",
+    "StoreError",
+    "SubmitRefused",
     "TerminalRefused",
     "ShellLost",
     "SourceChanged",
@@ -338,6 +346,29 @@ class VerifyError(TransferError):
 
 class TransferInterrupted(TransferError, ConnectionLost):
     """The connection went down on the way."""
+
+
+class StoreError(Error, OSError):
+    """The SQLite file with jobs and clusters cannot be opened or used."""
+
+
+class JobError(Error):
+    """Something is wrong with a job. `handle` is its `JobHandle`, if it has one."""
+
+    handle: object = None
+
+
+class SubmitRefused(JobError):
+    """The scheduler did not take the job, and says why. Nothing of it runs.
+
+    `stderr` is what the submit command wrote.
+    """
+
+    stderr: str = ""
+
+
+class JobNotFound(JobError, LookupError):
+    """There is no such job: no record of it, no directory, and the scheduler does not know it."""
 
 
 class SFTPError(Error):

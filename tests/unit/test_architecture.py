@@ -69,6 +69,7 @@ FLOORS = [
     {"sshmux.connection"},
     {"sshmux.pool"},
     {"sshmux.manager"},
+    {"sshmux.runner"},
     {"sshmux.testing"},
     {"sshmux.cli"},
     {"sshmux.__main__"},
@@ -167,6 +168,9 @@ PURE = [
     "sshmux.cli.report",
     "sshmux.pool.slots",
     "sshmux.pool.stats",
+    "sshmux.runner.dialects.base",
+    "sshmux.runner.handle",
+    "sshmux.runner.states",
 ]
 INPUT_OUTPUT = {
     *["asyncio", "socket", "subprocess", "select", "selectors", "threading", "multiprocessing"],

@@ -1,0 +1,1 @@
+"""Jobs that outlive connections, on plain shells and on batch schedulers."""
