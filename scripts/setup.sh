@@ -206,7 +206,7 @@ find_python() {
 # Debian and Ubuntu keep venv's better half in a package of its own.
 venv_package() {
     if [[ $manager == apt-get ]]; then
-        "$base_python" -c 'import sys; print("python%d.%d-venv " % sys.version_info[:2])'
+        "$base_python" -I -c 'import sys; print("python%d.%d-venv " % sys.version_info[:2])'
     else
         die "$base_python has no ensurepip, which a virtual environment needs: use another, with SSHMUX_PYTHON"
     fi

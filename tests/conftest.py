@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,14 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     name: str = getattr(request, "param", None) or request.config.getoption("--engine") or "ssh"
     monkeypatch.setitem(ConnectionManager.__init__.__kwdefaults__, "engine", name)
     return name
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A private directory with a short path: pytest's own are too long for a control socket."""
+    path = Path(tempfile.mkdtemp(prefix="sx")).resolve()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def pytest_asyncio_loop_factories(

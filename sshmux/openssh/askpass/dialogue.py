@@ -22,10 +22,22 @@ from .prompts import Prompt, TouchPrompt, UnknownPrompt, classify
 
 log = logging.getLogger("sshmux.dial")
 
-_HELPER = (
-    "import json,sys; task=json.loads(sys.stdin.readline()); sys.path[:]=task.pop('path'); "
-    "from sshmux.openssh.askpass import helper; helper.main(task)"
-)
+# Isolated (-I): the working directory, PYTHONPATH and the directory of the program that runs are
+# no places to import from. This very sshmux is loaded from where it is; what else is needed comes
+# from the interpreter's own places, and only then from the places that this program knows.
+_HELPER = """\
+import json, sys
+from importlib import util
+task = json.loads(sys.stdin.readline())
+sys.path += [entry for entry in task.pop("path") if entry not in sys.path]
+home = task.pop("package")
+spec = util.spec_from_file_location(
+    "sshmux", home + "/__init__.py", submodule_search_locations=[home])
+sys.modules["sshmux"] = package = util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from sshmux.openssh.askpass import helper; helper.main(task)
+"""
+_PACKAGE = Path(__file__).resolve().parents[2]
 _NOTIFY = Path(__file__).with_name("notify.sh")
 _LEAVE = 1.0  # seconds for the helper to go when it is not wanted any more
 _MAX_LINE = 1024 * 1024  # of the helper's; it says less, whatever ssh is made to say
@@ -190,7 +202,8 @@ def launch_dialogue(
 ) -> Launch:
     """Starts ssh behind the askpass, in a helper process."""
     task = {
-        "path": [entry for entry in sys.path if entry] or [os.getcwd()],
+        "path": [entry for entry in sys.path if os.path.isabs(entry)],
+        "package": str(_PACKAGE),
         "argv": argv,
         "named": answerer.named,
     }
@@ -205,7 +218,7 @@ def launch_dialogue(
         undo.callback(os.close, writing)
         always.callback(os.close, task_end)
         child = spawn(
-            [sys.executable, "-c", _HELPER],
+            [sys.executable, "-I", "-c", _HELPER],
             stdin=task_end,
             stdout=said.end,
             stderr=stderr_end,
