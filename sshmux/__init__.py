@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .errors import SFTPNoSuchFile as SFTPNoSuchFile
     from .errors import SFTPOpUnsupported as SFTPOpUnsupported
     from .errors import SFTPPermissionDenied as SFTPPermissionDenied
+    from .errors import SFTPSourceChanged as SFTPSourceChanged
     from .errors import ShellLost as ShellLost
     from .errors import SourceChanged as SourceChanged
     from .errors import SourceNotFound as SourceNotFound
@@ -174,6 +175,7 @@ _HOMES = {
     "SFTPPermissionDenied": "errors",
     "SFTPFailure": "errors",
     "SFTPNoSpaceOnFilesystem": "errors",
+    "SFTPSourceChanged": "errors",
     "SFTPBadMessage": "errors",
     "SFTPNoConnection": "errors",
     "SFTPConnectionLost": "errors",

@@ -49,7 +49,8 @@ Error
         ├── SFTPNoSuchFile (FileNotFoundError)
         ├── SFTPPermissionDenied (PermissionError)
         ├── SFTPFailure                         anything that it has no better word for
-        │   └── SFTPNoSpaceOnFilesystem (OSError)
+        │   ├── SFTPNoSpaceOnFilesystem (OSError)
+        │   └── SFTPSourceChanged               (also a SourceChanged) a file changed on the way
         ├── SFTPBadMessage                      a name that is too long, or an answer that is none
         ├── SFTPNoConnection                    used after exit()
         ├── SFTPConnectionLost                  (also a ConnectionLost) it went away
@@ -105,6 +106,7 @@ __all__ = [
     "SFTPNoSuchFile",
     "SFTPOpUnsupported",
     "SFTPPermissionDenied",
+    "SFTPSourceChanged",
     "ServerHungUp",
     "SessionRefused",
     "StoreError",
@@ -417,6 +419,10 @@ class SFTPFailure(SFTPError):
     """The server failed, and has no better word for why: a name exists, or is a directory."""
 
     code = 4
+
+
+class SFTPSourceChanged(SFTPFailure, SourceChanged):
+    """A file became longer or shorter while SFTP copied it."""
 
 
 class SFTPNoSpaceOnFilesystem(SFTPFailure, OSError):

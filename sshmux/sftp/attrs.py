@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import floor
 from os import stat_result
 
-from .fields import Unpacker, string, u32, u64
+from .fields import Malformed, Unpacker, string, u32, u64
 
 # Kinds of files: asyncssh's names (in version 3 they follow from the permissions)
 FILEXFER_TYPE_REGULAR = 1
@@ -38,6 +38,7 @@ _SIZE, _OWNERS, _PERMISSIONS, _TIMES, _EXTENDED = 0x1, 0x2, 0x4, 0x8, 0x80000000
 _STAT = struct.Struct(">IQIIIII")  # what OpenSSH's server answers to every stat
 _ELEVEN, _FOUR = struct.Struct(">11Q"), struct.Struct(">4Q")
 _ALL = _SIZE | _OWNERS | _PERMISSIONS | _TIMES
+_LONGEST = 2**63 - 1  # bytes: no system has a longer file, and none can be asked for one
 
 
 @dataclass(slots=True)
@@ -100,11 +101,11 @@ class SFTPAttrs:
         """As it came. Raises `Malformed`."""
         if data.left >= _STAT.size and data.peek_u32() == _ALL:
             _, size, uid, gid, mode, atime, mtime = data.unpack(_STAT)
-            return cls(_type_of(mode), size, uid, gid, mode, atime, mtime)
+            return cls(_type_of(mode), _checked(size), uid, gid, mode, atime, mtime)
         flags = data.u32()
         attrs = cls()
         if flags & _SIZE:
-            attrs.size = data.u64()
+            attrs.size = _checked(data.u64())
         if flags & _OWNERS:
             attrs.uid, attrs.gid = data.u32(), data.u32()
         if flags & _PERMISSIONS:
@@ -133,8 +134,15 @@ def _extended(pairs: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return u32(len(pairs)) + b"".join(string(part) for pair in pairs for part in pair)
 
 
+def _checked(size: int) -> int:
+    if size > _LONGEST:
+        raise Malformed(f"a file of {size} bytes")
+    return size
+
+
 def _type_of(mode: int) -> int:
-    return _TYPES.get(stat.S_IFMT(mode), FILEXFER_TYPE_UNKNOWN)
+    kind = stat.S_IFMT(mode)
+    return _TYPES.get(kind, FILEXFER_TYPE_SPECIAL if kind else FILEXFER_TYPE_UNKNOWN)
 
 
 @dataclass(slots=True)

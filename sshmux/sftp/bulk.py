@@ -10,14 +10,13 @@ import contextlib
 import errno
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
 
-from ..errors import SFTPEOFError, SFTPError
-from ..system.tasks import Threads, run_to_end
+from ..errors import SFTPBadMessage, SFTPEOFError, SFTPError, SFTPSourceChanged
 from .attrs import SFTPAttrs
 from .channel import Reply, answer
+from .local_file import LocalFile
 from .operations import Operations, data_of
 
 WINDOW = 4 * 1024 * 1024  # bytes under way
@@ -25,18 +24,16 @@ _MOST = 128  # requests under way
 _PAGE = 4096
 _VECTOR = 1024  # pieces that go to a file here in one call (IOV_MAX)
 _GATHER = 1024 * 1024  # bytes that go to a file here, or come from one, in one go
-
-files = Threads(4, linger=5)  # what may block on a file here: never the event loop
+_UNTOLD = 64 * 1024 * 1024  # bytes of a file that says it has none, as those in /proc do
 
 _ZEROS = bytes(256 * 1024)  # no piece is longer
 
-T = TypeVar("T")
 Progress = Callable[[int], object]
 
 
-def block_of(given: int, most: int) -> int:
+def block_of(given: int | None, most: int) -> int:
     """The size of a request: as the caller says, if he says, but never more than fits."""
-    return min(given, most) if given > 0 else most
+    return min(given, most) if given is not None and given > 0 else most
 
 
 def requests_for(block: int) -> int:
@@ -44,19 +41,58 @@ def requests_for(block: int) -> int:
     return max(2, min(WINDOW // block, _MOST))
 
 
+class Size:
+    """How long a file is to be, and whether that is what came of it.
+
+    Parameters:
+        told: as it was looked at; None: whatever there is, up to its end. A file of 0 bytes may be
+            one that does not know its size, as those in /proc: it is read to its end, too.
+    """
+
+    def __init__(self, told: int | None) -> None:
+        self.told = told or None
+        self._most = _UNTOLD if told == 0 else told
+
+    def excess(self, size: int) -> int:
+        """How many of so many bytes are too many."""
+        return 0 if self._most is None else max(0, size - self._most)
+
+    def check(self, size: int) -> None:
+        """Raises `SFTPSourceChanged` for a file that became longer or shorter meanwhile."""
+        if self.excess(size) or (self.told is not None and size != self.told):
+            how = "longer" if self.excess(size) else "shorter"
+            raise SFTPSourceChanged(
+                f"it became {how} while it was copied: it had {self.told or 0} bytes, and "
+                f'{"more" if self.excess(size) else size} came. on_change="accept" takes what '
+                "is there"
+            )
+
+
 async def read(
-    server: Operations, handle: bytes, start: int, end: int | None, block: int, most: int
+    server: Operations,
+    handle: bytes,
+    start: int,
+    end: int | None,
+    block: int,
+    most: int,
+    *,
+    beyond: bool = False,
 ) -> AsyncGenerator[tuple[int, memoryview | bytes], None]:
     """The pieces of a file from `start` to `end`, or to its own, in order, with their offsets.
 
     The end of the file is where the server says it is, also if `end` is beyond it.
+
+    Parameters:
+        beyond: also looks for a byte after `end`, in the same round trip.
     """
     pending: deque[tuple[int, int, asyncio.Future[Reply]]] = deque()
-    ask_at = start
+    ask_at, last = start, end
+    if beyond and end is not None:
+        last = end + 1
     try:
         while True:
-            while len(pending) < most and (end is None or ask_at < end):
-                size = block if end is None else min(block, end - ask_at)
+            while len(pending) < most and (last is None or ask_at < last):
+                size = block if last is None else min(block, last - ask_at)
                 pending.append((ask_at, size, server.read(handle, ask_at, size)))
                 ask_at += size
             if not pending:
@@ -68,8 +104,12 @@ async def read(
                 return
             if not data:
                 return  # a server that says the end so
+            if len(data) > size:
+                raise SFTPBadMessage(
+                    f"the server gives {len(data)} bytes where {size} were asked for"
+                )
             yield at, data
-            if len(data) < size:
+            if len(data) < size and not (beyond and end is not None and at + len(data) >= end):
                 # It gives less than it is asked for, so from now on it is asked for that.
                 block = min(block, max(len(data), _PAGE))
                 rest = at + len(data), size - len(data)
@@ -80,34 +120,40 @@ async def read(
 
 
 class PipelinedWriter:
-    """Writes to an open remote file, many pieces under way."""
+    """Writes to an open remote file, many pieces under way.
 
-    def __init__(self, server: Operations, handle: bytes, most: int) -> None:
+    Parameters:
+        confirmed: called with the size of each piece, once it was written.
+    """
+
+    def __init__(
+        self, server: Operations, handle: bytes, most: int, confirmed: Progress | None = None
+    ) -> None:
         self._server = server
         self._handle = handle
         self._most = most
+        self._confirmed = confirmed
         self._pending: deque[tuple[int, asyncio.Future[Reply]]] = deque()
 
-    async def send(self, at: int, data: bytes | memoryview) -> int:
-        """Sends a piece. The number of bytes whose writing was confirmed meanwhile."""
-        confirmed = 0
+    async def send(self, at: int, data: bytes | memoryview) -> None:
+        """Sends a piece, once there is room for it."""
         while len(self._pending) >= self._most or (self._pending and self._pending[0][1].done()):
-            confirmed += await self._oldest()
+            await self._oldest()
         self._pending.append((len(data), self._server.write(self._handle, at, data)))
-        return confirmed
 
-    async def finish(self) -> AsyncIterator[int]:
-        """Waits until all is confirmed; the bytes of each piece."""
+    async def finish(self) -> None:
+        """Waits until all is confirmed."""
         while self._pending:
-            yield await self._oldest()
+            await self._oldest()
 
-    async def _oldest(self) -> int:
+    async def _oldest(self) -> None:
         size, future = self._pending.popleft()
         try:
             answer(await future)
         except SFTPError as error:
             raise await self._server.why_not_written(self._handle, error) from None
-        return size
+        if self._confirmed is not None:
+            self._confirmed(size)
 
     def give_up(self) -> None:
         """Waits for no more answers."""
@@ -129,8 +175,7 @@ async def write(
     try:
         for at in range(0, len(data), block):
             await sending.send(start + at, view[at : at + block])
-        async for _ in sending.finish():
-            pass
+        await sending.finish()
     finally:
         sending.give_up()
 
@@ -138,19 +183,17 @@ async def write(
 async def download(
     server: Operations,
     handle: bytes,
-    size: int | None,
-    target: int,
+    size: Size,
+    target: LocalFile,
     *,
     block: int,
     most: int,
     sparse: bool,
     progress: Progress | None,
-) -> int:
-    """A whole file from there into an open file here. The bytes that it had.
+) -> None:
+    """A whole file from there into an open file here.
 
     Parameters:
-        size: up to there; None: up to its end, for what does not know its size.
-        target: a descriptor.
         sparse: what is all zeros is not written.
         progress: called with the bytes so far.
     """
@@ -158,108 +201,125 @@ async def download(
     gathered: list[memoryview | bytes] = []
     write_some = _write_sparse if sparse else _write
     writing: asyncio.Future[None] | None = None
-    try:
-        async with contextlib.aclosing(read(server, handle, 0, size, block, most)) as pieces:
-            async for _, data in pieces:
-                gathered.append(data)
-                done += len(data)
-                if progress is not None:
-                    progress(done)
-                if done - start >= _GATHER:
-                    if writing is not None:
-                        await asyncio.shield(writing)
-                    writing = _in_thread(partial(write_some, target, gathered, start))
-                    gathered, start = [], done
-        if writing is not None:
-            await asyncio.shield(writing)  # what it raises counts, too
-    finally:
-        if writing is not None:
-            await finish_thread(writing)
+    found = read(server, handle, 0, size.told, block, most, beyond=True)
+    async with contextlib.aclosing(found) as pieces:
+        async for _, data in pieces:
+            done += len(data)
+            if excess := size.excess(done):
+                if excess < len(data):
+                    gathered.append(data[: len(data) - excess])
+                break
+            gathered.append(data)
+            if progress is not None:
+                progress(done)
+            if done - start >= _GATHER:
+                if writing is not None:
+                    await asyncio.shield(writing)
+                writing = target.begin(partial(write_some, gathered, start))
+                gathered, start = [], done
+    if writing is not None:
+        await asyncio.shield(writing)  # what it raises counts, too
     if gathered:
-        await on_file(partial(write_some, target, gathered, start))
+        await target.do(partial(write_some, gathered, start))
     if sparse:
-        await on_file(partial(os.ftruncate, target, done))
-    return done
+        await target.do(partial(_cut, done - size.excess(done)))
+    size.check(done)
 
 
 async def upload(
     server: Operations,
     handle: bytes,
-    source: int,
+    size: Size,
+    source: LocalFile,
     *,
     block: int,
     most: int,
     sparse: bool,
     progress: Progress | None,
-) -> int:
-    """A whole file from here into an open, empty one on the remote. The bytes that it had.
+) -> None:
+    """A whole file from here into an open, empty one on the remote.
 
     Parameters:
-        source: a descriptor.
         sparse: holes are left out.
         progress: called with the bytes so far.
     """
-    sending = PipelinedWriter(server, handle, most)
-    at = done = 0
-    reading = _in_thread(partial(_read, source, at, sparse))
+    done = at = total = 0
+
+    def confirmed(length: int) -> None:
+        nonlocal done
+        done += length
+        if progress is not None:
+            progress(done)
+
+    sending = PipelinedWriter(server, handle, most, confirmed)
+    reading = source.begin(partial(_read, at, sparse))
     try:
         while True:
             found, data = await asyncio.shield(reading)
+            total = found + len(data)
+            if excess := size.excess(total):
+                data = data[: max(0, len(data) - excess)]
             if not data:
                 break
             done += found - at  # a hole
             at = found + len(data)
-            reading = _in_thread(partial(_read, source, at, sparse))
+            if not excess:
+                reading = source.begin(partial(_read, at, sparse))
             view = memoryview(data)
             for offset in range(0, len(data), block):
-                done += await sending.send(found + offset, view[offset : offset + block])
-                if progress is not None:
-                    progress(done)
-        async for confirmed in sending.finish():
-            done += confirmed
-            if progress is not None:
-                progress(done)
-        if found > at:  # it ends with a hole
-            await server.fsetstat(handle, SFTPAttrs(size=found))
-            done += found - at
+                await sending.send(found + offset, view[offset : offset + block])
+            if excess:
+                break
+        await sending.finish()
+        if total > at and not size.excess(total):  # it ends with a hole
+            await server.fsetstat(handle, SFTPAttrs(size=total))
+            confirmed(total - at)
     finally:
         sending.give_up()
-        await finish_thread(reading)
-    return done
+    size.check(total)
 
 
-def _in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
-    return asyncio.wrap_future(files.submit(function))
+async def through_local(
+    server: Operations,
+    handles: tuple[bytes, bytes],
+    size: Size,
+    *,
+    block: int,
+    most: int,
+    progress: Progress | None,
+) -> None:
+    """A whole file of the remote into another, by way of this machine."""
+    source, target = handles
+    done = total = 0
 
+    def confirmed(length: int) -> None:
+        nonlocal done
+        done += length
+        if progress is not None:
+            progress(done)
 
-async def on_file(function: Callable[[], T]) -> T:
-    """Does something with a descriptor of ours, in a thread; it is over when this returns.
-
-    Cancelled, too: else the descriptor would be closed, and its number be another file's, while
-    the thread still writes to it.
-    """
-    work = _in_thread(function)
+    sending = PipelinedWriter(server, target, most, confirmed)
+    pieces = read(server, source, 0, size.told, block, most, beyond=True)
     try:
-        return await asyncio.shield(work)
+        async with contextlib.aclosing(pieces):
+            async for at, data in pieces:
+                total += len(data)
+                excess = size.excess(total)
+                if excess < len(data):
+                    await sending.send(at, data[: len(data) - excess])
+                if excess:
+                    break
+        await sending.finish()
     finally:
-        await finish_thread(work)
+        sending.give_up()
+    size.check(total)
 
 
-async def finish_thread(work: asyncio.Future[Any]) -> None:
-    """Waits for a thread, whatever cancellations come meanwhile: it uses a descriptor of ours."""
-    try:
-        if not work.done():
-            await run_to_end(lambda: _settled(work))
-    finally:
-        if work.done() and not work.cancelled():
-            work.exception()  # whoever waits for it sees it; that nobody does is no news
+def _cut(length: int, target: int) -> None:
+    os.ftruncate(target, length)
 
 
-async def _settled(work: asyncio.Future[Any]) -> None:
-    await asyncio.wait((work,))
-
-
-def _write(target: int, pieces: Sequence[memoryview | bytes], at: int) -> None:
+def _write(pieces: Sequence[memoryview | bytes], at: int, target: int) -> None:
     """Writes them all; a file can take less than it is given (a full disk, a limit)."""
     for first in range(0, len(pieces), _VECTOR):
         some = pieces[first : first + _VECTOR]
@@ -273,14 +333,14 @@ def _write(target: int, pieces: Sequence[memoryview | bytes], at: int) -> None:
         at += total
 
 
-def _write_sparse(target: int, pieces: Sequence[memoryview | bytes], at: int) -> None:
+def _write_sparse(pieces: Sequence[memoryview | bytes], at: int, target: int) -> None:
     for piece in pieces:
         if piece[0] or piece[-1] or bytes(piece) != _ZEROS[: len(piece)]:
-            _write(target, (piece,), at)
+            _write((piece,), at, target)
         at += len(piece)
 
 
-def _read(source: int, at: int, sparse: bool) -> tuple[int, bytes]:
+def _read(at: int, sparse: bool, source: int) -> tuple[int, bytes]:
     """The next data at or after `at`, and where it is; none, at the end."""
     if sparse:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import SFTPBadMessage, SFTPError, fresh_copy
 from ..system.pipes import Writer
 from .fields import Malformed, Unpacker
-from .messages import HELLO, STATUS, Frames, error_of, packet
+from .messages import HELLO, STATUS, VERSION, Frames, error_of, packet
 
 Reply = tuple[int, memoryview]  # its kind, and its body
 
@@ -60,8 +60,8 @@ class Channel:
     def _greeted(self, version: int, body: memoryview) -> None:
         if self.hello.done():
             raise Malformed("a second greeting")
-        if version < 3:
-            raise Malformed(f"version {version} of it, where 3 is the least")
+        if version != VERSION:
+            raise Malformed(f"version {version} of it, where version {VERSION} was asked for")
         self.hello.set_result(body)
 
     def fail(self, error: SFTPError) -> None:

@@ -45,7 +45,3 @@ class ClientBase:
             return (await self._server.stat(there, follow_symlinks=follow_symlinks)).type
         except (SFTPNoSuchFile, SFTPPermissionDenied):
             return None
-
-    @staticmethod
-    def _shown(path: bytes) -> str:
-        return path.decode("utf-8", "backslashreplace")

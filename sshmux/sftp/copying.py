@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
+import logging
 import posixpath
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePath
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Protocol
 
-from ..errors import SFTPBadMessage, SFTPError, SFTPFailure, SFTPNoSuchFile, SFTPOpUnsupported
+from ..errors import SFTPBadMessage, SFTPError, SFTPFailure, SFTPNoSuchFile
+from ..system.tasks import run_to_end
 from .attrs import (
     FILEXFER_TYPE_DIRECTORY,
     FILEXFER_TYPE_REGULAR,
@@ -20,64 +23,69 @@ from .attrs import (
     SFTPAttrs,
     SFTPName,
 )
-from .filesystems import FileSystem, LocalFiles, is_directory
+from .copy_options import CopyOptions, SFTPPaths
+from .crew import Crew
+from .filesystems import FileSystem, parent
 from .globbing import search
 from .operations import about
-from .paths import SFTPPath, basename
+from .paths import SFTPPath, basename, shown
+from .targets import Target
 
-SFTPPaths = SFTPPath | Sequence[SFTPPath]
-ProgressHandler = Callable[[bytes, bytes, int, int], object] | None
-ErrorHandler = Callable[[Exception], object] | Literal[False] | None
+log = logging.getLogger("sshmux.sftp")
 
-_AT_ONCE = 16  # files
-
-
-class CopyKeywords(TypedDict, total=False):
-    """How to copy, as the caller says it: see `SFTPClient.get`."""
-
-    preserve: bool
-    recurse: bool
-    follow_symlinks: bool
-    sparse: bool
-    block_size: int
-    max_requests: int
-    progress_handler: ProgressHandler
-    error_handler: ErrorHandler
+_DEEPEST = 64  # directories in directories, as sftp's own
 
 
-@dataclass(frozen=True)
-class CopyOptions:
-    """How to copy."""
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file, directory or link on its way.
 
-    preserve: bool = False
-    recurse: bool = False
-    follow_symlinks: bool = False
-    sparse: bool = True
-    block_size: int = -1
-    max_requests: int = -1
-    progress_handler: ProgressHandler = None
-    error_handler: ErrorHandler = None
+    Attributes:
+        path: where it is.
+        place: where it goes, below the target.
+        root: where that of which it is a part goes.
+        depth: how far below it is.
+        follow: if it is a link, what it leads to is meant.
+        chain: the directories that links led to on the way here.
+    """
+
+    path: bytes
+    place: bytes
+    attrs: SFTPAttrs
+    root: bytes
+    depth: int
+    follow: bool
+    chain: frozenset[bytes] = frozenset()
 
 
 class FileCopier(Protocol):
     """Moves the bytes of one file."""
 
     def __call__(
-        self, source: bytes, target: bytes, size: int, progress: Callable[[int], object] | None
+        self,
+        source: Item,
+        target: Callable[[], Awaitable[Any]],
+        progress: Callable[[int], object] | None,
     ) -> Awaitable[None]:
-        """Moves them."""
+        """Moves them. `target` opens where they go, once the source is open."""
 
 
 @dataclass
 class Copy:
-    """A copy of files, directories and links from one side to another."""
+    """A copy of files, directories and links from one side to another.
+
+    Files come first, then links, so that none is written through one of them, and the times of
+    directories last.
+    """
 
     source: FileSystem
-    target: FileSystem
+    target: Target
     move: FileCopier
     options: CopyOptions
     _root: bytes = b""  # what is copied to, as it was said
-    _directories: list[tuple[bytes, bytes]] = field(default_factory=list)  # their times come last
+    _links: list[Item] = field(default_factory=list)
+    _directories: list[Item] = field(default_factory=list)
+    _former: list[tuple[bytes, int]] = field(default_factory=list)  # modes that were changed
 
     async def run(self, sources: SFTPPaths, target: SFTPPath | None, *, patterns: bool) -> None:
         """Copies. Raises `SFTPError` and `OSError`, unless there is a handler for them.
@@ -88,48 +96,205 @@ class Copy:
         """
         if isinstance(sources, str | bytes | PurePath):
             sources = [sources]
-        to = self.target.encode(b"" if target is None else target)
-        self._root = to
+        self._root = self.target.encode(b"" if target is None else target)
         found = unique([name for path in sources for name in await self._found(path, patterns)])
-        into = target is None or await is_directory(self.target, to)
-        if len(found) > 1 and not into:
-            raise SFTPFailure(f"{_shown(to)} must be a directory, to copy several to it")
         try:
-            async with asyncio.TaskGroup() as group:
-                crew = _WorkerPool(group)
-                for name in found:
-                    path = _bytes(name)
-                    there = posixpath.join(to, basename(path)) if into else to
-                    await self._copy(crew, path, there, name.attrs)
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from several.exceptions[0].__cause__
-        for path, there in reversed(self._directories):
-            await self._guarded(self._preserve(path, there, link=False), path, there)
+            items = self._items(found, into=await self.target.begin(self._root))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    crew = Crew(group)
+                    for item in items:
+                        await self._copy_all(crew, item)
+            except BaseExceptionGroup as several:
+                raise several.exceptions[0] from several.exceptions[0].__cause__
+            await self._copy_links()
+            for item in reversed(self._directories):
+                await self._guarded(self._preserve(item, link=False), item)
+        finally:
+            await run_to_end(self._end)
+
+    async def _end(self) -> None:
+        kept = {item.place for item in self._directories}
+        while self._former:
+            place, mode = self._former.pop()
+            if place not in kept:
+                with contextlib.suppress(SFTPError, OSError):
+                    await self.target.keep(place, SFTPAttrs(permissions=mode), link=False)
+        await self.target.end()
+
+    # What is meant
 
     async def _found(self, path: SFTPPath, patterns: bool) -> list[SFTPName]:
         found: list[SFTPName] = []
 
         async def look() -> None:
             if not patterns:
-                attrs = await self._stat(encoded, self.options.follow_symlinks)
+                follow = self.options.follows_named
+                attrs = await self.source.stat(encoded, follow_symlinks=follow)
                 found.append(SFTPName(encoded, attrs=attrs))
                 return
             found.extend([name async for name in search(self.source, self.source.pattern(path))])
-            if not found:
-                raise SFTPNoSuchFile(f"nothing fits the pattern {_shown(encoded)}")
+            if not found and path not in ("", b""):
+                raise SFTPNoSuchFile(f"nothing fits the pattern {shown(encoded)}")
 
         encoded = self.source.encode(path)
-        await self._guarded(look(), encoded, self._root)
+        await self._guarded(look(), Item(encoded, b"", SFTPAttrs(), b"", 0, False))
         return found
 
-    async def _stat(self, path: bytes, follow: bool) -> SFTPAttrs:
-        return await self.source.stat(path, follow_symlinks=follow)
+    def _items(self, found: Sequence[SFTPName], *, into: bool) -> list[Item]:
+        if len(found) > 1 and not into:
+            raise SFTPFailure(f"{shown(self._root)} must be a directory, to copy several to it")
+        items = []
+        for name in found:
+            path = _bytes(name)
+            place = basename(path) if into else posixpath.basename(self._root.rstrip(b"/"))
+            if place in (b".", b".."):
+                place = b""  # what is in it goes into the target itself
+            items.append(Item(path, place, name.attrs, place, 0, self.options.follows_named))
+        for place, count in Counter(item.place for item in items).items():
+            if count > 1:
+                raise SFTPFailure(
+                    f"{count} sources would be one {shown(self.target.shown(place))}: "
+                    "nothing was copied"
+                )
+        return items
 
-    async def _copy(self, crew: _WorkerPool, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
-        await self._guarded(self._copy_any(crew, path, there, attrs), path, there)
+    async def _followed(self, item: Item) -> Item:
+        """What it is, or what it leads to if that is meant."""
+        if item.attrs.type != FILEXFER_TYPE_SYMLINK or not item.follow:
+            return item
+        attrs = await self.source.stat(item.path)
+        if attrs.type == FILEXFER_TYPE_SYMLINK:
+            raise SFTPBadMessage("the server says that what a link leads to is a link")
+        chain = item.chain
+        if attrs.type == FILEXFER_TYPE_DIRECTORY and self.options.recurse:
+            leads_to = await self.source.realpath(item.path)
+            above = await self.source.realpath(parent(item.path))
+            if leads_to in chain or (above + b"/").startswith(leads_to.rstrip(b"/") + b"/"):
+                raise SFTPFailure("a link that leads to a directory which it is in itself")
+            chain |= {leads_to}
+        return replace(item, attrs=attrs, chain=chain)
 
-    async def _guarded(self, work: Awaitable[None], path: bytes, there: bytes) -> None:
+    # Files and directories
+
+    async def _copy_all(self, crew: Crew, item: Item) -> None:
+        """Copies it with all that is in it, but for links."""
+        left = [[item]]  # of each directory that is gone through
+        while left:
+            if not left[-1]:
+                left.pop()
+                continue
+            item = left[-1].pop()
+            below: list[Item] = []
+            await self._guarded(self._copy(crew, item, below), item)
+            left.append(below)
+
+    async def _copy(self, crew: Crew, item: Item, below: list[Item]) -> None:
+        item = await self._followed(item)
+        kind = item.attrs.type
+        if kind == FILEXFER_TYPE_DIRECTORY:
+            below.extend(await self._copy_directory(item))
+        elif kind == FILEXFER_TYPE_SYMLINK:
+            self._links.append(item)
+        elif kind in (FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN):
+            await crew.start(partial(self._copy_file_guarded, item))
+        else:
+            raise SFTPFailure(f"{shown(item.path)} is neither a file nor a directory: left out")
+
+    async def _copy_directory(self, item: Item) -> list[Item]:
+        """Makes it. What is in it, the last first."""
+        if not self.options.recurse:
+            raise SFTPFailure(f"{shown(item.path)} is a directory: use recurse=True")
+        if item.depth >= _DEEPEST:
+            raise SFTPFailure(f"{shown(item.path)} is more than {_DEEPEST} directories deep")
+        if item.place:
+            former = await self.target.make_directory(item.place, item.attrs.permissions)
+            if former is not None:
+                self._former.append((item.place, former))
+            if self.options.preserve:
+                self._directories.append(item)
+        names = await self.source.entries(item.path)
+        return [
+            replace(
+                item,
+                path=posixpath.join(item.path, _bytes(name)),
+                place=posixpath.join(item.place, _bytes(name)),
+                attrs=name.attrs,
+                depth=item.depth + 1,
+                follow=self.options.follows_all,
+            )
+            for name in reversed(names)
+        ]
+
+    async def _copy_file_guarded(self, item: Item) -> None:
+        await self._guarded(self._copy_file(item), item)
+
+    async def _copy_file(self, item: Item) -> None:
+        handler = self.options.progress_handler
+        progress = None
+        if handler is not None:
+            total = item.attrs.size or 0
+            progress = _Progress(handler, item.path, self.target.shown(item.place), total)
+        opening = partial(self.target.open, item.place, item.attrs.permissions)
+        await self.move(item, opening, progress)
+        if progress is not None and not progress.told:
+            progress(0)
+        if self.options.preserve:
+            await self._preserve(item, link=False)
+
+    async def _preserve(self, item: Item, *, link: bool) -> None:
+        attrs = await self.source.stat(item.path, follow_symlinks=not link)
+        # Linux cannot set the permissions of a link, and nobody asks for them.
+        mode = None if link or attrs.permissions is None else attrs.permissions & 0o777
+        kept = SFTPAttrs(permissions=mode, atime=attrs.atime, mtime=attrs.mtime)
+        await self.target.keep(item.place, kept, link=link)
+
+    # Links
+
+    async def _copy_links(self) -> None:
+        leads_to: dict[bytes, bytes] = {}
+
+        async def read(item: Item) -> None:
+            leads_to[item.place] = await self.source.readlink(item.path)
+
+        for first in range(0, len(self._links), Crew.SIZE):
+            some = self._links[first : first + Crew.SIZE]
+            await asyncio.gather(*(self._guarded(read(item), item) for item in some))
+        for item in self._links:
+            if item.place in leads_to:
+                await self._guarded(self._copy_link(item, leads_to), item)
+
+    async def _copy_link(self, item: Item, links: dict[bytes, bytes]) -> None:
+        leads_to = links[item.place]
+        root = item.root if item.depth else b""  # by itself, it may lead to its neighbours
+        if await self.target.leads_out(item.place, root, links):
+            error = SFTPBadMessage(
+                f"a link to {shown(leads_to)} would lead out of what is copied: left out. "
+                "follow_symlinks=True copies what it leads to"
+            )
+            if not item.depth:
+                raise error
+            self._left_out(error, item)
+            return
+        await self.target.make_link(item.place, leads_to)
+        if self.options.preserve:
+            await self._preserve(item, link=True)
+
+    def _left_out(self, error: SFTPError, item: Item) -> None:
+        """The rest of the tree is copied all the same."""
+        there = self.target.shown(item.place)
+        about(error, item.path, there)
+        error.srcpath, error.dstpath = item.path, there
+        if self.options.error_handler:
+            self._handled(error, item.path, there)
+        else:
+            log.warning("%s", error)
+
+    # What goes wrong
+
+    async def _guarded(self, work: Awaitable[None], item: Item) -> None:
         """Does something about a file. What goes wrong names it, and goes to the handler."""
+        path, there = item.path, self.target.shown(item.place) if item.place else self._root
         try:
             await work
         except (SFTPError, OSError) as error:
@@ -150,87 +315,6 @@ class Copy:
         except (SFTPError, OSError) as own:
             own.srcpath, own.dstpath = path, there  # type: ignore[union-attr]
             raise  # not handed to it once more, for the directory
-
-    async def _copy_any(
-        self, crew: _WorkerPool, path: bytes, there: bytes, attrs: SFTPAttrs
-    ) -> None:
-        if attrs.type == FILEXFER_TYPE_SYMLINK and self.options.follow_symlinks:
-            attrs = await self._stat(path, True)
-        if attrs.type == FILEXFER_TYPE_DIRECTORY:
-            await self._copy_directory(crew, path, there)
-        elif attrs.type == FILEXFER_TYPE_SYMLINK:
-            await self._copy_link(path, there)
-        elif attrs.type in (FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN):
-            await crew.start(
-                lambda: self._guarded(self._copy_file(path, there, attrs), path, there)
-            )
-        else:
-            raise SFTPFailure(f"{_shown(path)} is neither a file nor a directory: left out")
-
-    async def _copy_directory(self, crew: _WorkerPool, path: bytes, there: bytes) -> None:
-        if not self.options.recurse:
-            raise SFTPFailure(f"{_shown(path)} is a directory: use recurse=True")
-        if not await is_directory(self.target, there):
-            await self.target.mkdir(there)
-        if self.options.preserve:
-            self._directories.append((path, there))
-        for name in await self.source.entries(path):
-            below = _bytes(name)
-            await self._copy(
-                crew, posixpath.join(path, below), posixpath.join(there, below), name.attrs
-            )
-
-    async def _copy_file(self, path: bytes, there: bytes, attrs: SFTPAttrs) -> None:
-        total = attrs.size or 0
-        handler = self.options.progress_handler
-        progress = None
-        if handler is not None:
-            progress = _Progress(handler, path, there, total)
-        await self.move(path, there, total, progress)
-        if progress is not None and not progress.told:
-            progress(0)
-        if self.options.preserve:
-            await self._preserve(path, there, link=False)
-
-    async def _copy_link(self, path: bytes, there: bytes) -> None:
-        leads_to = await self.source.readlink(path)
-        if isinstance(self.target, LocalFiles):
-            # A link that is copied by itself may lead to its neighbours.
-            root = os.path.dirname(there) if there == self._root else self._root
-            _check_link(leads_to, there, root)
-        await self.target.symlink(leads_to, there)
-        if self.options.preserve:
-            await self._preserve(path, there, link=True)
-
-    async def _preserve(self, path: bytes, there: bytes, *, link: bool) -> None:
-        attrs = await self._stat(path, not link)
-        # Linux cannot set the permissions of a link, and nobody asks for them.
-        permissions = None if link else attrs.permissions
-        kept = SFTPAttrs(permissions=permissions, atime=attrs.atime, mtime=attrs.mtime)
-        try:
-            await self.target.setstat(there, kept, follow_symlinks=not link)
-        except SFTPOpUnsupported:
-            if not link:
-                raise
-
-
-class _WorkerPool:
-    """Copies files, so many at a time."""
-
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
-        self._places = asyncio.Semaphore(_AT_ONCE)
-
-    async def start(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Starts, once there is a place."""
-        await self._places.acquire()
-        self._group.create_task(self._do(work))
-
-    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        finally:
-            self._places.release()
 
 
 @dataclass
@@ -253,28 +337,6 @@ def unique(names: Sequence[SFTPName]) -> list[SFTPName]:
     return list({name.filename: name for name in names}.values())
 
 
-def _check_link(leads_to: bytes, there: bytes, root: bytes) -> None:
-    """A link that a server makes here must not lead out of what is being copied to."""
-    parent, root = os.path.realpath(os.path.dirname(there) or b"."), os.path.realpath(root or b".")
-    end = os.path.normpath(os.path.join(parent, leads_to))
-    inside = end == root or end.startswith(root.rstrip(b"/") + b"/")
-    if os.path.isabs(leads_to) or not inside or _turns_back(leads_to):
-        raise SFTPBadMessage(
-            f"{_shown(there)} would be a link to {_shown(leads_to)}, outside of the directory "
-            "that is copied to: use follow_symlinks=True to copy what it leads to"
-        )
-
-
-def _turns_back(leads_to: bytes) -> bool:
-    """Whether it goes up after it went down: where that ends another link can change."""
-    parts = [part for part in leads_to.split(b"/") if part not in (b"", b".")]
-    return any(part == b".." != before for before, part in pairwise(parts))
-
-
 def _bytes(name: SFTPName) -> bytes:
     assert isinstance(name.filename, bytes)  # noqa: S101 - as sides give it
     return name.filename
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")

@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from ..errors import SFTPError, SFTPFailure, SFTPNoSuchFile
 from .attrs import FILEXFER_TYPE_DIRECTORY, SFTPAttrs, SFTPName
-from .copying import ErrorHandler, SFTPPaths, unique
-from .filesystems import scan
+from .copy_options import ErrorHandler, SFTPPaths
+from .copying import unique
 from .globbing import search
+from .listing import scan
 from .path_methods import PathMethods
-from .paths import SFTPPath
+from .paths import SFTPPath, shown
 
 _REMOVALS = 256  # at once
 
@@ -105,7 +106,7 @@ class DirectoryMethods(PathMethods):
             missing.append(there)
             there = posixpath.dirname(there)
         if not missing and not (exist_ok and await self.isdir(there)):
-            raise SFTPFailure(f"{self._shown(there)} exists")
+            raise SFTPFailure(f"{shown(there)} exists")
         for each in reversed(missing):
             try:
                 await self.mkdir(each, attrs)
@@ -132,7 +133,7 @@ class DirectoryMethods(PathMethods):
         failed = partial(_failed, ignore_errors, onerror)
         try:
             if await self.islink(there):
-                raise SFTPNoSuchFile(f"{self._shown(there)} is a link, not a directory")
+                raise SFTPNoSuchFile(f"{shown(there)} is a link, not a directory")
         except SFTPError:
             failed(self.islink, there)
             return

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
-from ..errors import SFTPError
-from ..system.tasks import run_to_end
+from ..errors import SFTPEOFError, SFTPError
 from . import bulk
 from .attrs import SFTPAttrs
-from .copying import CopyOptions
-from .filesystems import close_quietly
-from .messages import FXF_CREAT, FXF_READ, FXF_TRUNC, FXF_WRITE
+from .copy_options import CopyOptions
+from .copying import Item
+from .local_file import LocalFile, take
+from .local_tree import checked
+from .messages import FXF_READ
 from .operations import Operations
 
 _PIECE = 64 * 1024 * 1024  # bytes that the server copies by itself between two words of progress
-_WRITE = FXF_WRITE | FXF_CREAT | FXF_TRUNC
 
 Progress = Callable[[int], object] | None
+OpensLocal = Callable[[], Awaitable[LocalFile]]
+OpensRemote = Callable[[], Awaitable[bytes]]
 
 
 class SFTPFileCopier:
@@ -30,107 +31,117 @@ class SFTPFileCopier:
     def __init__(self, server: Operations, how: CopyOptions) -> None:
         self._server = server
         self._sparse = how.sparse
+        self._accept = how.on_change == "accept"
         given, limits = how.block_size, server.limits
         self._read = bulk.block_of(given, limits.max_read_len)
         self._write = bulk.block_of(given, limits.max_write_len)
         self._most = how.max_requests
 
-    def _requests(self, block: int) -> int:
-        return self._most if self._most > 0 else bulk.requests_for(block)
+    def _requests(self, block: int, size: int | None = 1) -> int:
+        if self._most > 0:
+            return self._most
+        return bulk.requests_for(block) if size else 1
 
-    async def get(self, source: bytes, target: bytes, size: int, progress: Progress) -> None:
+    def _size(self, told: int | None) -> bulk.Size:
+        return bulk.Size(None if self._accept else told)
+
+    async def get(self, source: Item, target: OpensLocal, progress: Progress) -> None:
         """From there to here."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        async with self._there(source, FXF_READ) as handle, _here(target, flags) as file:
+        size = source.attrs.size
+        async with self._there(self._source(source)) as handle, _here(target) as file:
             await bulk.download(
-                *(self._server, handle, size or None, file),
+                *(self._server, handle, self._size(size), file),
                 block=self._read,
-                most=self._requests(self._read) if size else 1,
-                sparse=self._sparse,
+                most=self._requests(self._read, size),
+                sparse=self._sparse and file.regular,
                 progress=progress,
             )
 
-    async def put(self, source: bytes, target: bytes, size: int, progress: Progress) -> None:
+    async def put(self, source: Item, target: OpensRemote, progress: Progress) -> None:
         """From here to there."""
-        async with _here(source, os.O_RDONLY) as file, self._there(target, _WRITE) as handle:
+        opening = partial(_open_source, source.path, follow=source.follow)
+        async with _here(opening) as file, self._there(target) as handle:
             await bulk.upload(
-                *(self._server, handle, file),
+                *(self._server, handle, self._size(file.size), file),
                 block=self._write,
                 most=self._requests(self._write),
-                sparse=self._sparse and size > self._write,
+                sparse=self._sparse and file.size > self._write,
                 progress=progress,
             )
 
-    async def copy_on_remote(
-        self, source: bytes, target: bytes, size: int, progress: Progress
-    ) -> None:
+    async def copy_on_remote(self, source: Item, target: OpensRemote, progress: Progress) -> None:
         """By the server itself."""
-        async with self._there(source, FXF_READ) as read, self._there(target, _WRITE) as written:
-            if not size:  # it does not know its size, as those in /proc
+        size, checked_size = source.attrs.size or 0, self._size(source.attrs.size)
+        if self._accept:
+            size = 0
+        async with self._there(self._source(source)) as read, self._there(target) as written:
+            if not size:  # up to its end: it may not know its size, as those in /proc
                 await self._server.copy_data(read, 0, 0, written, 0)
             for at in range(0, size, _PIECE):
                 length = min(_PIECE, size - at)
-                await self._server.copy_data(read, at, length, written, at)
+                # What it is now is asked in the same round trip.
+                looking = self._server.fstat(read)
+                copying = self._server.copy_data(read, at, length, written, at)
+                ends = await asyncio.gather(copying, looking, return_exceptions=True)
+                for end in ends:
+                    if isinstance(end, BaseException) and not isinstance(end, SFTPEOFError):
+                        raise end
+                now = ends[1]
+                if isinstance(now, SFTPAttrs) and now.size is not None:
+                    checked_size.check(now.size)
+                if isinstance(ends[0], SFTPEOFError):
+                    checked_size.check(at)
                 if progress is not None:
                     progress(at + length)
 
     async def copy_through_local(
-        self, source: bytes, target: bytes, size: int, progress: Progress
+        self, source: Item, target: OpensRemote, progress: Progress
     ) -> None:
         """By a server that cannot do it by itself."""
-        block = min(self._read, self._write)
-        most = self._requests(block)
-        done = 0
-        async with self._there(source, FXF_READ) as read, self._there(target, _WRITE) as written:
-            sending = bulk.PipelinedWriter(self._server, written, most)
-            pieces = bulk.read(self._server, read, 0, size or None, block, most if size else 1)
-            try:
-                async with contextlib.aclosing(pieces):
-                    async for at, data in pieces:
-                        done += await sending.send(at, data)
-                        if progress is not None:
-                            progress(done)
-                async for confirmed in sending.finish():
-                    done += confirmed
-                    if progress is not None:
-                        progress(done)
-            finally:
-                sending.give_up()
+        block, size = min(self._read, self._write), source.attrs.size
+        async with self._there(self._source(source)) as read, self._there(target) as written:
+            await bulk.through_local(
+                *(self._server, (read, written), self._size(size)),
+                block=block,
+                most=self._requests(block, size),
+                progress=progress,
+            )
+
+    def _source(self, source: Item) -> OpensRemote:
+        return partial(self._server.open, source.path, FXF_READ, SFTPAttrs())
 
     @contextlib.asynccontextmanager
-    async def _there(self, path: bytes, flags: int) -> AsyncIterator[bytes]:
+    async def _there(self, opening: OpensRemote) -> AsyncIterator[bytes]:
         """A remote file, open in the block. What closing it says counts, too."""
-        handle = await self._server.open(path, flags, SFTPAttrs())
+        handle = await opening()
         try:
             yield handle
         except BaseException:
-            await run_to_end(partial(close_quietly, self._server, handle))
+            self._server.drop(handle)
             raise
         await self._server.close(handle)
 
 
 @contextlib.asynccontextmanager
-async def _here(path: bytes, flags: int) -> AsyncIterator[int]:
-    """A file here, open in the block; it never waits for the other end of a FIFO."""
-    flags |= os.O_CLOEXEC | os.O_NONBLOCK
-    opening = bulk.files.submit(partial(os.open, path, flags, 0o666))
-    try:
-        file = await asyncio.wrap_future(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_unwanted)
-        raise
+async def _here(opening: OpensLocal) -> AsyncIterator[LocalFile]:
+    """A file here, open in the block."""
+    file = await opening()
     try:
         yield file
     except OSError as error:
         # Reading and writing do not say of what; SFTPErrors are about the other side.
         if error.filename is None and not isinstance(error, SFTPError):
-            error.filename = os.fsdecode(path)
+            error.filename = os.fsdecode(file.path)
         raise
     finally:
-        os.close(file)
+        await file.close()
 
 
-def _unwanted(opening: Future[int]) -> None:
-    """Closes a file that was opened when nobody waited for it any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result())
+async def _open_source(path: bytes, *, follow: bool) -> LocalFile:
+    """A file here, to be read; the other end of a FIFO is never waited for."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+
+    def opened() -> LocalFile:
+        return LocalFile(checked(os.open(path, flags), path, device=False), path)
+
+    return await take(opened, LocalFile.close_now)

@@ -23,6 +23,7 @@ from ..errors import (
     SFTPPermissionDenied,
 )
 from .fields import Malformed, Unpacker, string
+from .paths import shown
 
 VERSION = 3
 
@@ -45,6 +46,7 @@ MAX_PACKET = 256 * 1024  # bytes, as OpenSSH's (sftp-common.h: SFTP_MAX_MSG_LENG
 _HEADER = struct.Struct(">IBI")
 _HEAD = struct.Struct(">BI")
 _LENGTH = struct.Struct(">I")
+_WORDS = 2000  # bytes of what a server says of an error
 
 _ERRORS: dict[int, Callable[[str, str], SFTPError]] = {
     SFTPEOFError.code: SFTPEOFError,
@@ -131,8 +133,8 @@ def error_of(body: memoryview) -> SFTPError | None:
     if code == OK:
         return None
     # Version 3 has the two strings, old servers leave them out.
-    reason = data.string().decode("utf-8", "replace") if data.left else ""
-    lang = data.string().decode("ascii", "replace") if data.left else ""
+    reason = shown(data.string()[:_WORDS]) if data.left else ""
+    lang = shown(data.string()[:_WORDS]) if data.left else ""
     make = _ERRORS.get(code)
     reason = reason or f"status {code}"
     return SFTPError(reason, lang, code=code) if make is None else make(reason, lang)

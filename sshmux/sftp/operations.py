@@ -48,6 +48,7 @@ from .messages import (
     WRITE,
     extended,
 )
+from .paths import shown
 
 # OpenSSH's extensions (PROTOCOL, section 4), with the versions that are known here
 POSIX_RENAME = b"posix-rename@openssh.com", b"1"
@@ -66,6 +67,7 @@ _LEAST = 32 * 1024  # bytes of data in one request that every server takes
 _LEAST_PACKET = 34000  # bytes of a message that every server takes (the draft, section 3)
 _AROUND = 9  # bytes of a message before its body
 _MOST = MAX_PACKET - 1024  # that one message holds, whatever a server says
+_LONGEST_HANDLE = 256  # bytes (the draft, section 6.3)
 
 
 class Operations:
@@ -79,8 +81,6 @@ class Operations:
         self.channel = channel
         self.extensions = extensions
         self.limits = SFTPLimits(0, _LEAST, _LEAST, 0)
-        # Its symlink request has the arguments the other way round than the draft (section 4.1).
-        self._openssh = any(name.endswith(b"@openssh.com") for name in extensions)
 
     def has(self, extension: tuple[bytes, bytes]) -> bool:
         """Whether the server has an extension, in the version that is known here."""
@@ -96,6 +96,11 @@ class Operations:
     async def close(self, handle: bytes) -> None:
         """Closes a file or directory."""
         await self._ask(CLOSE, string(handle))
+
+    def drop(self, handle: bytes) -> None:
+        """Closes what is of no interest any more: nobody waits for that, nor for an error."""
+        with contextlib.suppress(SFTPError):  # the session is over
+            self.channel.send(CLOSE, string(handle))
 
     def read(self, handle: bytes, offset: int, size: int) -> asyncio.Future[Reply]:
         """Asks for data: see `data_of`."""
@@ -186,8 +191,8 @@ class Operations:
 
     async def symlink(self, target: bytes, path: bytes) -> None:
         """Makes a symbolic link at `path`."""
-        pair = (target, path) if self._openssh else (path, target)
-        await self._ask(SYMLINK, b"".join(map(string, pair)), (), path)
+        # OpenSSH's order, as all servers and clients have it, not the draft's (PROTOCOL, 4.1).
+        await self._ask(SYMLINK, string(target) + string(path), (), path)
 
     async def readlink(self, path: bytes) -> bytes:
         """Where a symbolic link leads."""
@@ -235,15 +240,14 @@ class Operations:
             asked.add_done_callback(self._unwanted)
             raise
         try:
-            return _decoded(Unpacker.string, expect(reply, (HANDLE,)))
+            return _handle(reply)
         except SFTPError as error:
             raise about(error, path) from None
 
     def _unwanted(self, asked: asyncio.Future[Reply]) -> None:
         if not asked.cancelled() and asked.exception() is None:
             with contextlib.suppress(SFTPError):  # there is none, or the session is over
-                handle = _decoded(Unpacker.string, expect(asked.result(), (HANDLE,)))
-                self.channel.send(CLOSE, string(handle))
+                self.drop(_handle(asked.result()))
 
     async def _ask(
         self, kind: int, body: bytes, kinds: Sequence[int] = (), *paths: bytes
@@ -276,6 +280,13 @@ class Operations:
         return await self._ask(EXTENDED, extended(extension[0], body), kinds, *paths)
 
 
+def _handle(reply: Reply) -> bytes:
+    handle = _decoded(Unpacker.string, expect(reply, (HANDLE,)))
+    if len(handle) > _LONGEST_HANDLE:
+        raise SFTPBadMessage(f"the server's name for an open file has {len(handle)} bytes")
+    return handle
+
+
 def data_of(reply: Reply) -> memoryview | bytes:
     """The data that a read answers with. Raises `SFTPEOFError` at the end, or another."""
     return _decoded(Unpacker.view, expect(reply, (DATA,)))
@@ -288,10 +299,13 @@ def names_of(reply: Reply) -> list[SFTPName]:
 
 def _one_name(body: Unpacker) -> bytes:
     names = _decoded(decode_names, body)
-    if not names:
-        raise SFTPBadMessage("the server answers with no name where one belongs")
-    assert isinstance(names[0].filename, bytes)  # noqa: S101 - as it came
-    return names[0].filename
+    if len(names) != 1:
+        raise SFTPBadMessage(f"the server answers with {len(names)} names where one belongs")
+    name = names[0].filename
+    assert isinstance(name, bytes)  # noqa: S101 - as it came
+    if not name or b"\0" in name:
+        raise SFTPBadMessage(f"the server answers with the path {name[:300]!r}, as none can be")
+    return name
 
 
 def _decoded(how: Callable[[Unpacker], T], body: Unpacker) -> T:
@@ -304,7 +318,7 @@ def _decoded(how: Callable[[Unpacker], T], body: Unpacker) -> T:
 def about(error: SFTPError, *paths: bytes) -> SFTPError:
     """The error, with the names of what it is about, if it lacks them."""
     if paths and not error._named and not isinstance(error, SFTPConnectionLost | SFTPNoConnection):
-        names = " -> ".join(path.decode("utf-8", "backslashreplace") for path in paths)
+        names = " -> ".join(map(shown, paths))
         error.args = (f"{error}: {names}",)
         error._named = True
     return error

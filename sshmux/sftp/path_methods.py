@@ -17,7 +17,7 @@ from .attrs import (
 from .changes import owners, times_of
 from .client_base import ClientBase
 from .messages import FXR_OVERWRITE
-from .paths import SFTPPath
+from .paths import SFTPPath, shown
 
 
 class PathMethods(ClientBase):
@@ -29,7 +29,7 @@ class PathMethods(ClientBase):
         """Sets the working directory. Raises `SFTPNoSuchFile`, and `SFTPFailure` for a file."""
         there = await self._server.realpath(self.compose_path(path))
         if (await self._server.stat(there)).type != FILEXFER_TYPE_DIRECTORY:
-            raise SFTPFailure(f"{self._shown(there)} is not a directory")
+            raise SFTPFailure(f"{shown(there)} is not a directory")
         self._paths.cwd = there
 
     async def getcwd(self) -> Any:

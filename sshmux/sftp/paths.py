@@ -48,6 +48,16 @@ class Paths:
         return name if start is None else posixpath.join(start, name)
 
 
+def shown(text: bytes) -> str:
+    """A path, or a server's words, for people: nothing in it moves a terminal's cursor."""
+    decoded = text.decode("utf-8", "backslashreplace")
+    if decoded.isprintable():
+        return decoded
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in decoded
+    )
+
+
 def basename(path: bytes) -> bytes:
     """The last name in a path; of a directory with a slash after it, too."""
     return posixpath.basename(path.rstrip(b"/") or path)

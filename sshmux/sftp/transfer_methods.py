@@ -6,10 +6,12 @@ from typing import Unpack
 
 from ..errors import SFTPOpUnsupported
 from .client_base import ClientBase
-from .copying import Copy, CopyKeywords, CopyOptions, SFTPPaths
+from .copy_options import CopyKeywords, CopyOptions, SFTPPaths
+from .copying import Copy
 from .file_copier import SFTPFileCopier
 from .operations import COPY_DATA
 from .paths import SFTPPath
+from .targets import LocalTarget, RemoteTarget
 
 
 class TransferMethods(ClientBase):
@@ -98,13 +100,15 @@ class TransferMethods(ClientBase):
         self, sources: SFTPPaths, target: SFTPPath | None, options: CopyOptions, *, patterns: bool
     ) -> None:
         move = SFTPFileCopier(self._server, options).get
-        await Copy(self._there, self._here, move, options).run(sources, target, patterns=patterns)
+        target_side = LocalTarget(options.follows_named)
+        await Copy(self._there, target_side, move, options).run(sources, target, patterns=patterns)
 
     async def _put(
         self, sources: SFTPPaths, target: SFTPPath | None, options: CopyOptions, *, patterns: bool
     ) -> None:
         move = SFTPFileCopier(self._server, options).put
-        await Copy(self._here, self._there, move, options).run(sources, target, patterns=patterns)
+        target_side = RemoteTarget(self._server, self._paths)
+        await Copy(self._here, target_side, move, options).run(sources, target, patterns=patterns)
 
     async def _copy(
         self,
@@ -119,4 +123,5 @@ class TransferMethods(ClientBase):
         if remote_only and not self._server.has(COPY_DATA):
             raise SFTPOpUnsupported("this server cannot copy files by itself")
         move = moving.copy_on_remote if self._server.has(COPY_DATA) else moving.copy_through_local
-        await Copy(self._there, self._there, move, options).run(sources, target, patterns=patterns)
+        target_side = RemoteTarget(self._server, self._paths)
+        await Copy(self._there, target_side, move, options).run(sources, target, patterns=patterns)

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from ..errors import ProcessLimit
+
 T = TypeVar("T")
 
 log = logging.getLogger("sshmux")
@@ -100,7 +102,10 @@ class Threads:
         return await asyncio.wrap_future(self.submit(function))
 
     def submit(self, function: Callable[[], T]) -> concurrent.futures.Future[T]:
-        """Does it when all that was submitted before is begun; the future has what comes of it."""
+        """Does it when all that was submitted before is begun; the future has what comes of it.
+
+        Raises `ProcessLimit` if no thread can be started, and none is there.
+        """
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def work() -> None:
@@ -116,9 +121,22 @@ class Threads:
             if self._idle >= len(self._waiting):
                 self._changed.notify()
             elif self._threads < self._most:
-                self._threads += 1
-                in_daemon_thread(self._work)
+                self._start(work)
         return future
+
+    def _start(self, work: Callable[[], None]) -> None:
+        self._threads += 1
+        try:
+            in_daemon_thread(self._work)
+        except RuntimeError as error:
+            self._threads -= 1
+            if self._threads:
+                return  # those that are there will do it
+            self._waiting.remove(work)
+            raise ProcessLimit(
+                f"the system starts no more threads: {error} (ulimit -u, a control group's limit, "
+                "or no memory)"
+            ) from None
 
     def _work(self) -> None:
         while True:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +15,9 @@ from hypothesis import strategies as st
 from sshmux import SFTPBadMessage, SFTPConnectionLost, SFTPFailure, SFTPNoConnection, SFTPNoSuchFile
 from sshmux.sftp.attrs import SFTPAttrs
 from sshmux.sftp.fields import string, u64
-from sshmux.sftp.filesystems import scan
+from sshmux.sftp.listing import entries, scan
 from sshmux.sftp.messages import EXTENDED_REPLY, LSTAT, STAT, SYMLINK, extensions, packet
-from sshmux.sftp.operations import LIMITS, STATVFS
+from sshmux.sftp.operations import LIMITS, STATVFS, Operations
 
 from .peer import Peer, Request, attrs, caught, data, handle, hello, names, status, turns
 
@@ -145,12 +148,16 @@ async def test_no_name_where_one_belongs() -> None:
         await peer.server.readlink(b"f")
 
 
-async def test_links_as_openssh_and_as_the_draft_has_them() -> None:
-    for extension, wanted in ((b"x@openssh.com", [b"to", b"at"]), (b"x", [b"at", b"to"])):
-        peer = Peer(lambda request: status(request.number), [(extension, b"1")])
-        await peer.server.symlink(b"to", b"at")
-        (request,) = peer.of(SYMLINK)
-        assert [request.body.string(), request.body.string()] == wanted
+@pytest.mark.parametrize("extension", [b"x@openssh.com", b"x"])
+async def test_links_are_made_in_openssh_order_whatever_the_server_is(extension: bytes) -> None:
+    peer = Peer(lambda request: status(request.number), [(extension, b"1")])
+    await peer.server.symlink(b"to", b"at")
+    (request,) = peer.of(SYMLINK)
+    assert [request.body.string(), request.body.string()] == [b"to", b"at"]
+
+
+async def names_in(server: Operations, path: bytes) -> list[object]:
+    return [name.filename async for name in scan(server, path)]
 
 
 async def test_extensions_in_another_version_are_not_used() -> None:
@@ -177,20 +184,56 @@ async def test_limits(told: tuple[int, ...], used: tuple[int, int]) -> None:
     assert (peer.server.limits.max_read_len, peer.server.limits.max_write_len) == used
 
 
-async def test_a_directory_without_end_is_read_as_far_as_it_is_looked_at() -> None:
+def listing(name: Callable[[int], bytes], at_once: int = 100) -> Peer:
+    """A server with a directory that never ends; each name is made from its number."""
+    numbers = itertools.count()
+
     def answers(request: Request) -> bytes:
         if request.kind == 11:
             return handle(request.number, b"h")
         if request.kind == 12:
-            return names(request.number, [(b"x", b"", SFTPAttrs())] * 100)
+            found = [(name(next(numbers)), b"", SFTPAttrs()) for _ in range(at_once)]
+            return names(request.number, found)
         return status(request.number)
 
-    peer = Peer(answers)
-    listing = scan(peer.server, b"d")
-    assert [(await anext(listing)).filename for _ in range(1000)] == [b"x"] * 1000
-    await listing.aclose()
+    return Peer(answers)
+
+
+async def test_a_directory_without_end_is_read_as_far_as_it_is_looked_at() -> None:
+    peer = listing(lambda number: b"%d" % number)
+    found = scan(peer.server, b"d")
+    assert [(await anext(found)).filename for _ in range(1000)] == [
+        b"%d" % number for number in range(1000)
+    ]
+    await found.aclose()
+    await turns()
     assert len(peer.requests) < 20
     assert peer.requests[-1].kind == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (lambda _: b"x", "twice"),
+        (lambda _: b"../x", "as none can be"),
+        (lambda _: b"/etc/passwd", "as none can be"),
+        (lambda _: b"x\0y", "as none can be"),
+        (lambda _: b"", "as none can be"),
+        (lambda number: b"%d" % number, "does not end: 1200 entries"),
+    ],
+)
+@pytest.mark.parametrize("how", [entries, names_in])
+async def test_what_a_directory_cannot_hold(
+    name: Callable[[int], bytes], why: str, how: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshmux.sftp.listing.MOST_ENTRIES", 1100)
+    with pytest.raises(SFTPBadMessage, match=why):
+        await asyncio.wait_for(how(listing(name).server, b"d"), 5)
+
+
+async def test_answers_without_a_name_for_ever() -> None:
+    with pytest.raises(SFTPBadMessage, match="does not end"):
+        await asyncio.wait_for(entries(listing(lambda _: b"", at_once=0).server, b"d"), 5)
 
 
 async def test_a_directory_that_fails_half_way() -> None:
@@ -201,7 +244,7 @@ async def test_a_directory_that_fails_half_way() -> None:
             return handle(request.number, b"h")
         if request.kind == 12 and (code := next(replies, 4)) != 1:
             return status(request.number, code, b"Failure")
-        return names(request.number, [(b"x", b"", SFTPAttrs())])
+        return names(request.number, [(b"%d" % request.number, b"", SFTPAttrs())])
 
     found = []
 

@@ -27,10 +27,12 @@ from sshmux.sftp.messages import (
     packet,
 )
 from sshmux.sftp.operations import _decoded, _one_name, data_of, names_of
+from sshmux.sftp.paths import shown
 
 from .peer import hello, names_body
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
+SIZE = st.integers(0, 2**63 - 1)
 WORDS = st.binary(max_size=60)
 
 
@@ -44,7 +46,7 @@ def some_attrs(draw: st.DrawFn) -> SFTPAttrs:
     times = draw(st.none() | st.tuples(U32, U32)) or (None, None)
     mode = draw(maybe(U32))
     attrs = SFTPAttrs(
-        size=draw(maybe(U64)),
+        size=draw(maybe(SIZE)),
         uid=owners[0],
         gid=owners[1],
         permissions=mode,
@@ -151,8 +153,9 @@ def test_statuses(code: int, reason: str, lang: str) -> None:
         assert error is None
     else:
         assert error is not None
-        assert (error.code, error.lang) == (code, lang)
-        assert error.reason == (reason or f"status {code}")
+        assert (error.code, error.lang) == (code, shown(lang.encode()))
+        assert error.reason == (shown(reason.encode()) or f"status {code}")
+        assert error.reason.isprintable()
 
 
 def test_a_status_of_an_old_server_has_no_words() -> None:
@@ -161,7 +164,7 @@ def test_a_status_of_an_old_server_has_no_words() -> None:
     assert str(error) == "status 2"
     error = error_of(memoryview(u32(3) + string(b"\xff")))
     assert isinstance(error, PermissionError)
-    assert str(error) == "\ufffd"
+    assert str(error) == "\\xff"
 
 
 # In any pieces

@@ -6,21 +6,22 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sshmux import SFTPConnectionLost
-from sshmux.sftp import bulk
+from sshmux import SFTPConnectionLost, SFTPFailure
 from sshmux.sftp.attrs import SFTPAttrs
-from sshmux.sftp.copying import CopyOptions
+from sshmux.sftp.copy_options import CopyOptions
+from sshmux.sftp.copying import Item
 from sshmux.sftp.file_copier import SFTPFileCopier
-from sshmux.sftp.filesystems import scan
-from sshmux.sftp.messages import CLOSE, FXF_READ
+from sshmux.sftp.listing import scan
+from sshmux.sftp.local_file import files
+from sshmux.sftp.messages import CLOSE, FXF_READ, OPENDIR
 from sshmux.sftp.operations import Operations
 
-from .peer import Peer, Request, handle, status, turns
+from .peer import Peer, handle, status, turns
 
 
 async def scanned(server: Operations) -> None:
@@ -29,7 +30,15 @@ async def scanned(server: Operations) -> None:
 
 
 async def fetched(server: Operations) -> None:
-    await SFTPFileCopier(server, CopyOptions()).get(b"f", os.devnull.encode(), 10, None)
+    await SFTPFileCopier(server, CopyOptions()).get(item(b"f", 10), nowhere, None)
+
+
+def item(path: bytes, size: int) -> Item:
+    return Item(path, path, SFTPAttrs(size=size), path, 0, True)
+
+
+async def nowhere() -> Any:
+    raise AssertionError("the source comes first")
 
 
 async def opened(server: Operations) -> None:
@@ -81,7 +90,7 @@ async def test_the_session_ends_before_the_answer() -> None:
 async def test_a_file_here_that_is_opened_for_nobody_is_closed(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     leave, entered = threading.Event(), threading.Event()
-    submit = bulk.files.submit
+    submit = files.submit
 
     def slowly(function: Callable[[], object]) -> object:
         def work() -> object:
@@ -92,15 +101,15 @@ async def test_a_file_here_that_is_opened_for_nobody_is_closed(tmp_path: Path) -
         return submit(work)
 
     before = len(os.listdir("/proc/self/fd"))
-    bulk.files.submit = slowly  # type: ignore[assignment, method-assign]
+    files.submit = slowly  # type: ignore[assignment, method-assign]
     try:
         moving = SFTPFileCopier(Peer().server, CopyOptions())
-        task = asyncio.ensure_future(moving.put(str(tmp_path / "f").encode(), b"t", 0, None))
+        task = asyncio.ensure_future(moving.put(item(bytes(tmp_path / "f"), 0), nowhere, None))
         await asyncio.to_thread(entered.wait)
         task.cancel()
         await asyncio.wait((task,))
     finally:
-        del bulk.files.submit  # type: ignore[method-assign]
+        del files.submit  # type: ignore[method-assign]
     assert task.cancelled()
     leave.set()
     await asyncio.wrap_future(submit(lambda: None))
@@ -110,12 +119,19 @@ async def test_a_file_here_that_is_opened_for_nobody_is_closed(tmp_path: Path) -
 
 async def test_a_fifo_here_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    path = str(tmp_path / "fifo").encode()
+    peer = Peer(lambda request: handle(request.number, b"h"))
+    moving = SFTPFileCopier(peer.server, CopyOptions())
+    with pytest.raises(SFTPFailure, match="is a FIFO"):
+        await moving.put(item(bytes(tmp_path / "fifo"), 0), nowhere, None)
+    assert peer.requests == []
 
-    def answers(request: Request) -> bytes:
-        return (status if request.kind == CLOSE else partial(handle, name=b"h"))(request.number)
 
-    peer = Peer(answers)
-    with pytest.raises(OSError):
-        await SFTPFileCopier(peer.server, CopyOptions()).get(b"f", path, 10, None)
+async def test_what_is_given_up_waits_for_no_answer() -> None:
+    """A server that hangs answers nothing any more; whoever is cancelled is back all the same."""
+    peer = Peer(lambda request: handle(request.number, b"h") if request.kind == OPENDIR else None)
+    task = asyncio.ensure_future(scanned(peer.server))
+    await turns(20)
+    task.cancel()
+    await asyncio.wait((task,), timeout=5)
+    assert task.cancelled()
     assert len(peer.of(CLOSE)) == 1

@@ -1,0 +1,68 @@
+"""What is in a directory of the remote, and what a server may say of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ..errors import SFTPBadMessage, SFTPEOFError
+from .attrs import SFTPName
+from .operations import Operations, names_of
+
+MOST_ENTRIES = 1_000_000  # of one directory
+
+_AHEAD = 4  # requests for entries under way
+_MOST_EMPTY = 16  # answers without an entry, one after the other
+
+
+async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None]:
+    """The entries of a directory, as they come; `.` and `..` with them.
+
+    Raises `SFTPBadMessage` for a name that no file can have, or that comes twice, and for a
+    listing that does not end.
+    """
+    handle = await server.opendir(path)
+    pending: deque[Any] = deque()
+    seen: set[bytes] = set()
+    empty = 0
+    try:
+        pending.extend(server.readdir(handle) for _ in range(_AHEAD))
+        while True:
+            try:
+                names = names_of(await pending.popleft())
+            except SFTPEOFError:
+                return
+            pending.append(server.readdir(handle))
+            empty = 0 if names else empty + 1
+            for name in names:
+                _check(name.filename, seen)
+                yield name
+            if empty > _MOST_EMPTY or len(seen) > MOST_ENTRIES:
+                raise SFTPBadMessage(
+                    f"the server's list of a directory does not end: {len(seen)} entries so far"
+                )
+    finally:
+        for future in pending:
+            future.cancel()
+        server.drop(handle)
+
+
+def _check(name: object, seen: set[bytes]) -> None:
+    """A name with a slash would lead out of a directory; one that comes twice, through a link."""
+    assert isinstance(name, bytes)  # noqa: S101 - as it came
+    if not name or b"/" in name or b"\0" in name:
+        raise SFTPBadMessage(f"the server has a file named {name[:300]!r}, as none can be")
+    if name in seen:
+        raise SFTPBadMessage(f"the server lists the file {name[:300]!r} twice in one directory")
+    seen.add(name)
+
+
+async def entries(server: Operations, path: bytes) -> list[SFTPName]:
+    """What is in a directory, `.` and `..` left out, and without the long names."""
+    found = []
+    async for name in scan(server, path):
+        if name.filename not in (b".", b".."):
+            name.longname = b""
+            found.append(name)
+    return found
