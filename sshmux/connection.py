@@ -6,8 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
@@ -21,7 +20,7 @@ from .session.redirect import Target, descriptor_of
 from .session.shell import RemoteShell
 from .session.start import PIPE, STDOUT, ProcessContext, ProcessOptions, Sink, Source
 from .sftp.context import SFTPClientContext
-from .system.contexts import AwaitableContext
+from .system.contexts import AwaitableContext, OwnContext
 from .system.pty import Terminal, wanted_terminal
 from .system.tasks import run_to_end
 from .transfer.methods import TransferMethods
@@ -30,7 +29,7 @@ Command = str | Sequence[str]
 TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
 
 
-class Connection(ForwardMethods, TransferMethods):
+class Connection(ForwardMethods, TransferMethods, OwnContext):
     """An open connection to a cluster: run commands on it, as many at once as the server takes.
 
     From `get_connection()` it is lent: at the end of the block it goes dead, and says so when it
@@ -329,15 +328,7 @@ class Connection(ForwardMethods, TransferMethods):
         """The ControlMaster behind it."""
         return self._link.master
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
         self.close()
         await self.wait_closed()
 

@@ -9,13 +9,12 @@ import logging
 import os
 import socket
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from ..errors import ChannelListenError, ChannelOpenError, ConnectionLost, Error
 from ..openssh.mux import operations
 from ..session.execution import Scope
 from ..session.link import Link
+from ..system.contexts import OwnContext
 from ..system.tasks import run_to_end
 from .endpoints import LOCAL, REMOTE, UNIX, Forward
 
@@ -25,7 +24,7 @@ _TRIES = 5  # at a free port of our choice that somebody else may take first
 _CLOSING = 5.0  # seconds for the master to end a forward
 
 
-class Listener:
+class Listener(OwnContext):
     """A forward, in the shape of asyncssh's `SSHListener`. Made by `Connection.forward_…`.
 
     It ends with its block, with `close()`, and with its connection. What goes through it at that
@@ -94,15 +93,7 @@ class Listener:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
         await run_to_end(self.end)
 
 

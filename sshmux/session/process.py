@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 import signal
-from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic
 
 from ..errors import ConfigError, ConnectionLost, Error
 from ..openssh.remote import signal_group
+from ..system.contexts import OwnContext
 from ..system.pty import Pty, check_size
 from ..system.tasks import TaskGroup, run_to_end
 from .completed import SOME_SIGNAL, CompletedProcess, shown, timed_out
@@ -70,7 +70,7 @@ class ProcessTask:
         return self.task.exception()
 
 
-class RemoteProcess(Generic[AnyStr]):
+class RemoteProcess(OwnContext, Generic[AnyStr]):
     """A command that runs on the remote. Made by `Connection.create_process`.
 
     If it is given up (the block is left, `close()`, nobody holds it any more, whoever may hold its
@@ -258,15 +258,7 @@ class RemoteProcess(Generic[AnyStr]):
 
     # Life
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
         self.close()
         await self.wait_closed()
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
-from types import TracebackType
 from typing import Self
 
 from ..config import check_seconds
 from ..errors import ConfigError, ConnectionReleased, ShellLost
 from ..openssh import remote
+from ..system.contexts import OwnContext
 from ..system.tasks import TaskGroup, run_to_end
 from .completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .execution import Scope
@@ -19,7 +19,7 @@ from .link import SIGNALLED, Link
 from .shell_session import ShellSession
 
 
-class RemoteShell:
+class RemoteShell(OwnContext):
     """A shell on the remote, for one command after the other. Made by `Connection.create_shell`.
 
     It is a POSIX `sh` that the login shell has started, so it has the user's environment, and the
@@ -185,15 +185,7 @@ class RemoteShell:
         """Whether it was closed, or its connection cannot be used any more."""
         return self._closed is not None or self._scope.closed or self._link.closed
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
         self.close()
         await run_to_end(partial(self.wait_closed))
 

@@ -7,13 +7,13 @@ import contextlib
 import logging
 import os
 import subprocess
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any, Generic
 
 from ..errors import ConfigError, Error
+from ..system.contexts import AwaitableContext
 from ..system.pipes import Reader, Writer
 from ..system.pty import Pty, Terminal
 from ..system.tasks import TaskGroup
@@ -47,32 +47,17 @@ class ProcessOptions:
     terminal: Terminal | None = None
 
 
-class ProcessContext(Generic[AnyStr]):
+class ProcessContext(AwaitableContext[RemoteProcess[AnyStr]]):
     """To be awaited for a `RemoteProcess`, or entered as an `async with` block."""
 
     def __init__(self, link: Link, scope: Scope, wanted: ProcessOptions) -> None:
+        # Not super(): mypy would mix up the two types of text there.
+        AwaitableContext.__init__(self, self._begin)
         self._link = link
         self._scope = scope
         self._wanted = wanted
-        self._process: RemoteProcess[AnyStr] | None = None
 
-    def __await__(self) -> Generator[Any, None, RemoteProcess[AnyStr]]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> RemoteProcess[AnyStr]:
-        self._process = await self._start()
-        return self._process
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process is not None:
-            await self._process.__aexit__(kind, error, traceback)
-
-    async def _start(self) -> RemoteProcess[AnyStr]:
+    async def _begin(self) -> RemoteProcess[AnyStr]:
         wanted = self._wanted
         request = ExecutionOptions(await wanted.line(), live=True, terminal=wanted.terminal)
         plumbing = _Redirections[AnyStr](wanted, request)

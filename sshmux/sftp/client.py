@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
+from ..system.contexts import OwnContext
 from .attrs import SFTPLimits
 from .directory_methods import DirectoryMethods
 from .file_methods import FileMethods
@@ -13,7 +11,7 @@ from .operations import COPY_DATA
 from .transfer_methods import TransferMethods
 
 
-class SFTPClient(DirectoryMethods, FileMethods, TransferMethods):
+class SFTPClient(DirectoryMethods, FileMethods, TransferMethods, OwnContext):
     """Files on the remote. Made by `Connection.start_sftp_client`.
 
     Paths are str, bytes or pathlib's; what is given back is str, or bytes for a path in bytes.
@@ -58,15 +56,7 @@ class SFTPClient(DirectoryMethods, FileMethods, TransferMethods):
         """Waits until nothing of the session is left."""
         await self._session.wait_closed()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
         self.exit()
         await self.wait_closed()
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
+from ..system.contexts import AwaitableContext
 from .attrs import SFTPAttrs
 from .changes import flags_of
 from .client_base import ClientBase
@@ -27,7 +26,7 @@ class FileMethods(ClientBase):
         errors: str = "strict",
         block_size: int = -1,
         max_requests: int = -1,
-    ) -> Opening:
+    ) -> AwaitableContext[SFTPClientFile[Any]]:
         """Opens a file: to be awaited, or entered as an `async with` block.
 
         Parameters:
@@ -57,7 +56,7 @@ class FileMethods(ClientBase):
                 max_requests=max(max_requests, 0),
             )
 
-        return Opening(opened)
+        return AwaitableContext(opened)
 
     async def remote_copy(
         self,
@@ -77,27 +76,3 @@ class FileMethods(ClientBase):
             await self._server.copy_data(
                 *(source.handle, src_offset, src_length, target.handle, dst_offset)
             )
-
-
-class Opening:
-    """To be awaited for an `SFTPClientFile`, or entered as an `async with` block."""
-
-    def __init__(self, opened: Callable[[], Any]) -> None:
-        self._opened = opened
-        self._file: SFTPClientFile[Any] | None = None
-
-    def __await__(self) -> Any:
-        return self._opened().__await__()
-
-    async def __aenter__(self) -> SFTPClientFile[Any]:
-        self._file = await self._opened()
-        return self._file
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            await self._file.__aexit__(kind, error, traceback)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 
 class AsyncContext(Protocol):
@@ -18,6 +18,27 @@ class AsyncContext(Protocol):
         /,
     ) -> None:
         """Its end."""
+
+
+class OwnContext:
+    """An object that is its own `async with` block, which ends it."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._leave(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """Ends it; `error` is what the block raised."""
+        raise NotImplementedError
 
 
 T = TypeVar("T", bound=AsyncContext)
