@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sshmux.openssh.mux.protocol import Alive, AliveCheck, Decoder, Hello, NewSession
+from sshmux.openssh.mux.decoder import Decoder
+from sshmux.openssh.mux.protocol import Alive, AliveCheck, Hello, NewSession
 
 
 @dataclass

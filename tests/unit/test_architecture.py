@@ -157,6 +157,8 @@ PURE = [
     "sshmux.openssh.remote",
     "sshmux.openssh.askpass.prompts",
     "sshmux.openssh.diagnostics",
+    "sshmux.openssh.mux.decoder",
+    "sshmux.openssh.mux.fields",
     "sshmux.openssh.mux.protocol",
     "sshmux.openssh.trace",
     "sshmux.forwards.endpoints",

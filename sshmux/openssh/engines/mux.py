@@ -19,6 +19,8 @@ from typing import Literal
 from ...errors import ConfigError, ConnectionLost, command_too_long
 from ..control.master import Master
 from ..mux.conversation import Conversation
+from ..mux.decoder import ordinary_exit
+from ..mux.fields import Unsendable
 from ..mux.operations import ask
 from ..mux.protocol import (
     VERSION,
@@ -30,8 +32,6 @@ from ..mux.protocol import (
     NewSession,
     SessionOpened,
     TerminalRefused,
-    Unsendable,
-    ordinary_exit,
 )
 from .shape import NO_OPTIONS, End, SessionOptions
 

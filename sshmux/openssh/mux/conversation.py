@@ -17,7 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...system.watcher import watcher
-from .protocol import HELLO, Decoder, Message, ProtocolError
+from .decoder import HELLO, Decoder
+from .fields import ProtocolError
+from .protocol import Message
 
 _PIECE = 64 * 1024
 _PIECES = 16  # at once; others have something to do, too

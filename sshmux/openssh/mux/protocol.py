@@ -1,8 +1,7 @@
-"""OpenSSH's multiplexing protocol: bytes in, messages out, and back. Pure.
+"""OpenSSH's multiplexing protocol: its messages. Pure.
 
 Sources: PROTOCOL.mux and mux.c of portable OpenSSH (4.4 … 10.x speak version 4; where the two
-differ, mux.c is what is on the wire). A frame is `u32 length | u32 type | body`, a string is
-`u32 length | bytes`, and what the document calls a bool is a u32.
+differ, mux.c is what is on the wire).
 
 Two messages are followed by descriptors: right after the frame, one `sendmsg` for each, with one
 NUL byte and one descriptor. `descriptors` says how many a message needs. A master that does not
@@ -12,93 +11,18 @@ get them waits for them and does nothing else (mux.c: mm_receive_fd).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from .fields import U32, Body, Unsendable, frame, number, string
+
 VERSION = 4
-MAX_FRAME = 256 * 1024  # neither side reads a longer one (channels.c: read_mux, mux.c)
 NO_ESCAPE = 0xFFFFFFFF
 UNIX = 0xFFFFFFFE  # in place of a port: the host is the path of a Unix socket (PORT_STREAMLOCAL)
 
 LOCAL, REMOTE, DYNAMIC = 1, 2, 3
 
-_U32 = struct.Struct(">I")
-_HEAD = struct.Struct(">II")
 _SEVEN = struct.Struct(">7I")
-
-
-class ProtocolError(Exception):
-    """The other side of the control socket does not speak the protocol as documented."""
-
-
-class UnknownMessage(ProtocolError):
-    """A message of a type that nobody knows here."""
-
-
-class Unsendable(ProtocolError):
-    """A message that cannot be put into a frame.
-
-    Too long, or with a NUL or half a character in a string, or a number of more than 32 bits.
-    """
-
-
-class _Body:
-    """Reads the fields of a body, one after the other. What comes after them is ignored."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._at = 0
-
-    def number(self) -> int:
-        at = self._at
-        if at + 4 > len(self._data):
-            raise ProtocolError("a message ends within a number")
-        self._at = at + 4
-        return int(_U32.unpack_from(self._data, at)[0])
-
-    def raw(self) -> bytes:
-        length = self.number()
-        end = self._at + length
-        if end > len(self._data):
-            raise ProtocolError("a message ends within a string")
-        value = bytes(self._data[self._at : end])
-        self._at = end
-        return value
-
-    def text(self) -> str:
-        """A string; what is not UTF-8 survives (surrogateescape)."""
-        return self.raw().decode("utf-8", "surrogateescape")
-
-    @property
-    def more(self) -> bool:
-        return self._at < len(self._data)
-
-
-def _number(value: int) -> bytes:
-    if not 0 <= value <= 0xFFFFFFFF:
-        raise Unsendable(f"{value} is no 32-bit number")
-    return _U32.pack(value)
-
-
-def _string(value: str) -> bytes:
-    # Both read C strings (sshbuf_get_cstring): a NUL inside makes the message malformed.
-    try:
-        data = value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise Unsendable("a string with half a character in it") from error
-    if b"\0" in data:
-        raise Unsendable("a string with a NUL character in it")
-    return _U32.pack(len(data)) + data
-
-
-def _frame(kind: int, *parts: bytes) -> bytes:
-    length = 4 + sum(map(len, parts))
-    if length > MAX_FRAME:
-        raise Unsendable(f"a message of {length} bytes; a master reads {MAX_FRAME} at most")
-    return b"".join((_HEAD.pack(length, kind), *parts))
 
 
 class Message:
@@ -118,7 +42,7 @@ class Message:
         raise NotImplementedError
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body. Raises `ProtocolError`."""
         raise NotImplementedError
 
@@ -136,13 +60,13 @@ class Hello(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        parts = [_number(self.version)]
+        parts = [number(self.version)]
         for name, value in self.extensions:
-            parts += [_string(name), _U32.pack(len(value)), value]
-        return _frame(self.kind, *parts)
+            parts += [string(name), U32.pack(len(value)), value]
+        return frame(self.kind, *parts)
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         version = body.number()
         extensions = []
@@ -159,10 +83,10 @@ class _Request(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        return _frame(self.kind, _number(self.request))
+        return frame(self.kind, number(self.request))
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         return cls(body.number())
 
@@ -224,11 +148,11 @@ class NewSession(Message):
             head = _SEVEN.pack(self.request, reserved, *flags, self.escape)
         except struct.error as error:
             raise Unsendable("a number that has no 32 bits") from error
-        strings = map(_string, (self.term, self.command, *self.env))
-        return _frame(self.kind, head, *strings)
+        strings = map(string, (self.term, self.command, *self.env))
+        return frame(self.kind, head, *strings)
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         request, _ = body.number(), body.raw()
         tty, x11, agent, subsystem = (body.number() != 0 for _ in range(4))
@@ -259,18 +183,18 @@ class _Forward(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        return _frame(
+        return frame(
             self.kind,
-            _number(self.request),
-            _number(self.forward),
-            _string(self.listen_host),
-            _number(self.listen_port),
-            _string(self.connect_host),
-            _number(self.connect_port),
+            number(self.request),
+            number(self.forward),
+            string(self.listen_host),
+            number(self.listen_port),
+            string(self.connect_host),
+            number(self.connect_port),
         )
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         return cls(
             body.number(),
@@ -312,11 +236,11 @@ class StdioForward(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        head = _number(self.request) + _string("")
-        return _frame(self.kind, head, _string(self.host), _number(self.port))
+        head = number(self.request) + string("")
+        return frame(self.kind, head, string(self.host), number(self.port))
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         request, _ = body.number(), body.raw()
         return cls(request, body.text(), body.number())
@@ -345,10 +269,10 @@ class _Refusal(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        return _frame(self.kind, _number(self.request), _string(self.reason))
+        return frame(self.kind, number(self.request), string(self.reason))
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         return cls(body.number(), body.text())
 
@@ -376,10 +300,10 @@ class _Pair(Message):
 
     def encode(self) -> bytes:
         """The frame."""
-        return _frame(self.kind, _number(self.request), _number(self.value))
+        return frame(self.kind, number(self.request), number(self.value))
 
     @classmethod
-    def read(cls, body: _Body) -> Self:
+    def read(cls, body: Body) -> Self:
         """From a frame's body."""
         return cls(body.number(), body.number())
 
@@ -419,7 +343,7 @@ class TerminalRefused(_Request):
     kind: ClassVar[int] = 0x80000008
 
 
-_CLIENTS: tuple[type[Message], ...] = (
+CLIENTS: tuple[type[Message], ...] = (
     Hello,
     NewSession,
     AliveCheck,
@@ -430,7 +354,7 @@ _CLIENTS: tuple[type[Message], ...] = (
     StopListening,
     Proxy,
 )
-_MASTERS: tuple[type[Message], ...] = (
+MASTERS: tuple[type[Message], ...] = (
     Hello,
     Ok,
     Denied,
@@ -442,105 +366,3 @@ _MASTERS: tuple[type[Message], ...] = (
     TerminalRefused,
     ProxyOk,
 )
-_READERS: dict[int, Callable[[_Body], Message]] = {
-    message.kind: message.read for message in (*_CLIENTS, *_MASTERS)
-}
-_PAIRS: dict[int, Callable[[int, int], Message]] = {
-    message.kind: message for message in (ExitMessage, Alive, SessionOpened, RemotePort)
-}
-_THREE = struct.Struct(">III")
-HELLO = Hello()
-_FRAMED_HELLO = HELLO.encode()
-_HELLO = _FRAMED_HELLO[4:]
-
-
-def decode(frame: bytes | memoryview) -> Message:
-    """The message of one frame, without its length.
-
-    Raises `UnknownMessage` and `ProtocolError`.
-    """
-    if len(frame) == 12:  # nearly all that a master says
-        kind, request, value = _THREE.unpack(frame)
-        if (pair := _PAIRS.get(kind)) is not None:
-            return pair(request, value)
-    elif frame == _HELLO:  # and what it says first
-        return HELLO
-    body = _Body(memoryview(frame))
-    kind = body.number()
-    read = _READERS.get(kind)
-    if read is None:
-        raise UnknownMessage(f"a message of the unknown type 0x{kind:08x}")
-    return read(body)
-
-
-_ORDINARY = struct.Struct(f">{len(_HELLO) + 4}s IIII IIII")
-
-
-def ordinary_exit(data: bytes) -> int | None:
-    """The exit status, if `data` is all that a master says in an ordinary session.
-
-    That is its greeting, that the session is open, and the exit status. None for anything else, to
-    be read by a `Decoder`.
-    """
-    if len(data) != _ORDINARY.size:
-        return None
-    hello, size, opened, _, session, size2, exited, ended, status = _ORDINARY.unpack(data)
-    ordinary = (_FRAMED_HELLO, 12, SessionOpened.kind, 12, ExitMessage.kind, session)
-    found = (hello, size, opened, size2, exited, ended)
-    return int(status) if found == ordinary else None
-
-
-class Decoder:
-    """Makes messages of a byte stream, whatever the pieces it arrives in.
-
-    After a `ProtocolError` the stream makes no sense any more: every further `feed` raises it.
-    """
-
-    __slots__ = ("_broken", "_rest")
-
-    def __init__(self) -> None:
-        self._rest = bytearray()
-        self._broken: ProtocolError | None = None
-
-    def feed(self, data: bytes) -> Generator[Message, None, None]:
-        """Yields each message that `data` completes. Whole frames are read where they are."""
-        if self._broken is not None:
-            raise self._broken
-        try:
-            view, at = memoryview(self._with_rest(data)), 0
-            try:
-                while (end := _frame_end(view, at)) >= 0:
-                    begun, at = at, end
-                    yield decode(view[begun + 4 : end])
-            finally:  # also when the caller stops listening
-                self._rest += view[at:]
-        except ProtocolError as error:
-            self._broken = error
-            raise
-
-    def _with_rest(self, data: bytes) -> bytes:
-        """What can be read by now: with what was left over, if that makes a frame."""
-        if not self._rest:
-            return data
-        self._rest += data
-        if _frame_end(self._rest, 0) < 0:
-            return b""
-        data = bytes(self._rest)
-        self._rest.clear()
-        return data
-
-    @property
-    def within(self) -> bool:
-        """Whether the stream so far ends within a message."""
-        return bool(self._rest)
-
-
-def _frame_end(data: memoryview | bytearray, at: int) -> int:
-    """Where the frame that begins at `at` ends, or -1 when it is not all there yet."""
-    if len(data) - at < 4:
-        return -1
-    (length,) = _U32.unpack_from(data, at)
-    if not 4 <= length <= MAX_FRAME:
-        raise ProtocolError(f"a message of {length} bytes")
-    end = at + 4 + int(length)
-    return end if end <= len(data) else -1

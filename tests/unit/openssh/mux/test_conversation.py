@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from sshmux.openssh.mux.conversation import Conversation
+from sshmux.openssh.mux.decoder import UnknownMessage, decode
+from sshmux.openssh.mux.fields import ProtocolError, Unsendable
 from sshmux.openssh.mux.protocol import (
     Alive,
     AliveCheck,
@@ -27,11 +29,7 @@ from sshmux.openssh.mux.protocol import (
     Message,
     NewSession,
     Ok,
-    ProtocolError,
     StdioForward,
-    UnknownMessage,
-    Unsendable,
-    decode,
 )
 
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]

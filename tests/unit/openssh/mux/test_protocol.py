@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshmux.openssh.mux import protocol
+from sshmux.openssh.mux.decoder import Decoder, UnknownMessage, decode, ordinary_exit
+from sshmux.openssh.mux.fields import MAX_FRAME, ProtocolError, Unsendable
 from sshmux.openssh.mux.protocol import (
     DYNAMIC,
     LOCAL,
-    MAX_FRAME,
     NO_ESCAPE,
     REMOTE,
     UNIX,
     Alive,
     AliveCheck,
     CloseForward,
-    Decoder,
     Denied,
     ExitMessage,
     Failure,
@@ -35,7 +35,6 @@ from sshmux.openssh.mux.protocol import (
     NewSession,
     Ok,
     OpenForward,
-    ProtocolError,
     Proxy,
     ProxyOk,
     RemotePort,
@@ -44,10 +43,6 @@ from sshmux.openssh.mux.protocol import (
     StopListening,
     TerminalRefused,
     Terminate,
-    UnknownMessage,
-    Unsendable,
-    decode,
-    ordinary_exit,
 )
 
 PIECE = 64 * 1024
