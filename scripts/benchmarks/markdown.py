@@ -1,7 +1,8 @@
-"""The tables of docs/benchmarks.md: ratios, and the medians that they were made from."""
+"""The lists of docs/benchmarks.md: ratios, and the medians that they were made from."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,44 @@ def write(target: Path, found: dict[str, Any]) -> None:
 
 
 def _ratios(figures: list[dict[str, Any]]) -> Iterator[str]:
-    peers = "".join(f" to {peer} |" for peer in _NEAREST)
-    yield f"| what | engine |{peers} to others | goals |"
-    yield "|---|---|" + "---|" * len(_NEAREST) + "---|---|"
     for figure in figures:
-        more = " (more is better)" if figure["better"] == "more" else ""
-        title = figure["title"] + more
-        for who, ratios in figure["ratios"].items():
-            goals = [each for each in figure["goals"] if _about(each, who)]
-            if not ratios and not goals:
-                continue
-            near = "".join(f" {_spread(ratios.get(peer))} |" for peer in _NEAREST)
-            others = ", ".join(
-                f"{peer} {ratio['median']:.2f}"
-                for peer, ratio in ratios.items()
-                if peer not in _NEAREST
-            )
-            engine = "ssh" if who == OURS else "mux"
-            yield f"| {title} | {engine} |{near} {others} | {'; '.join(map(_said, goals))} |"
-            title = ""
+        lines = [line for who in figure["ratios"] for line in _engine(figure, who)]
+        if lines:
+            more = " (more is better)" if figure["better"] == "more" else ""
+            yield from _item(f"**{figure['title']}**{more}")
+            yield from lines
+
+
+def _engine(figure: dict[str, Any], who: str) -> Iterator[str]:
+    """What one engine's figures are to each peer's, and the goals."""
+    ratios = figure["ratios"][who]
+    cells = [f"{peer} {_spread(ratios[peer])}" for peer in _NEAREST if peer in ratios]
+    cells += [
+        f"{peer} {ratio['median']:.2f}" for peer, ratio in ratios.items() if peer not in _NEAREST
+    ]
+    cells += [_said(goal) for goal in figure["goals"] if _about(goal, who)]
+    if cells:
+        yield from _item(f"{'ssh' if who == OURS else 'mux'}: {' · '.join(cells)}", "  ")
 
 
 def _medians(figures: list[dict[str, Any]]) -> Iterator[str]:
     """What only some others have stays in the program's own table."""
-    yield "".join(f"| {name} " for name in ("what", *_COLUMNS, "")) + "|"
-    yield "|---|" + "--:|" * len(_COLUMNS) + "---|"
     for figure in figures:
-        cells = [_short(figure["values"].get(who)) for who in _COLUMNS]
-        yield "".join(f"| {cell} " for cell in (figure["title"], *cells, figure["unit"])) + "|"
+        values = [(who, figure["values"].get(who)) for who in _COLUMNS]
+        cells = [f"{who} {_short(value)}" for who, value in values if value is not None]
+        if cells:
+            yield from _item(f"{figure['title']}, in {figure['unit']}: {' · '.join(cells)}")
+
+
+def _item(text: str, indent: str = "") -> list[str]:
+    """One item of a list, in lines of at most 100 characters."""
+    return textwrap.wrap(
+        *(text, 100),
+        initial_indent=f"{indent}- ",
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _about(goal: dict[str, Any], who: str) -> bool:
@@ -64,17 +75,13 @@ def _said(goal: dict[str, Any]) -> str:
     return f"{said}: {met}"
 
 
-def _spread(ratio: dict[str, Any] | None) -> str:
-    if ratio is None:
-        return ""
+def _spread(ratio: dict[str, Any]) -> str:
     if ratio["rounds"] == 1:
         return f"{ratio['median']:.2f}"
     return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
 
 
-def _short(value: dict[str, Any] | None) -> str:
+def _short(value: dict[str, Any]) -> str:
     """Three digits."""
-    if value is None:
-        return ""
     median = value["median"]
     return f"{median:.{0 if abs(median) >= 100 else 1 if abs(median) >= 10 else 2}f}"

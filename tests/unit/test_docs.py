@@ -40,10 +40,28 @@ def section(text: str, heading: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of every table's rows, without the lines below the heads."""
+    """The rows of every table, heads first.
+
+    A table is one of Markdown's; or, where that would be too wide, a list with a head in italics,
+    whose cells are between middle dots (or, of two, around the first colon).
+    """
+    return [*_table_rows(text), *_list_rows(text)]
+
+
+def _table_rows(text: str) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return [row for row in cells if not set("".join(row)) <= set("-: ")]
+
+
+def _list_rows(text: str) -> list[list[str]]:
+    found = []
+    for head, items in re.findall(r"^\*([^*\n]+)\*\n\n((?:- .*\n(?:  .*\n)*)+)", text + "\n", re.M):
+        separator = " · " if " · " in head else ": "
+        for item in [head, *re.split(r"^- ", items, flags=re.M)[1:]]:
+            line = " ".join(item.split())
+            found.append(line.split(separator, -1 if separator != ": " else 1))
+    return found
 
 
 def defaults(text: str) -> dict[str, Any]:
@@ -108,6 +126,12 @@ def test_every_room_is_in_the_design() -> None:
     for path in SOURCES:
         if not path.name.startswith("__") and path.parent.name in ("sshmux", "openssh", "pool"):
             assert {path.stem, path.name} & known, path.name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_have_at_most_100_characters(page: str) -> None:
+    long = [line for line in PAGES[page].splitlines() if len(line) > 100]
+    assert not long, "wrap them; a table that is too wide becomes a list (see rows() above)"
 
 
 # Settings
