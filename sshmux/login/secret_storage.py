@@ -71,7 +71,7 @@ class SecretStorage:
         """Stores the secret from which time-based one-time codes are made (RFC 6238).
 
         With it a second factor is answered without a user, which makes it less of one: ask
-        your site. Needs `pip install 'sshmux[otp]'`.
+        your site. Needs pyotp (`pip install pyotp`).
 
         Parameters:
             secret: its base32 letters, or the `otpauth://totp/…` of the QR code.

@@ -20,7 +20,7 @@ log = logging.getLogger("sshmux.credentials")
 
 _LEAST = 20  # bytes of a secret; a multiple of 5, which base32 writes without padding
 _SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+(?:%3[Dd])*")
-_INSTALL = "one-time codes need pyotp: pip install 'sshmux[otp]'"
+_INSTALL = "one-time codes need pyotp: pip install pyotp"
 
 
 def check_totp_secret(text: str) -> str:
