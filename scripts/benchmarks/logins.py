@@ -17,7 +17,7 @@ from sshmux.testing import PrivateServer
 
 from .figures import BARE, OURS, Figure
 from .measure import Contender, column
-from .world import World
+from .world import USUAL_KEY_EXCHANGE, World
 
 _PASSWORD = "pw"
 _BARE_JUMP = "bare ssh -J"
@@ -29,9 +29,14 @@ async def log_ins(world: World) -> AsyncIterator[Figure]:
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         typed = await enter(
-            PrivateServer(login_shell=world.shell, password=_PASSWORD, methods="password")
+            PrivateServer(
+                login_shell=world.shell,
+                password=_PASSWORD,
+                methods="password",
+                options=USUAL_KEY_EXCHANGE,
+            )
         )
-        far = await enter(PrivateServer(login_shell=world.shell))
+        far = await enter(PrivateServer(login_shell=world.shell, options=USUAL_KEY_EXCHANGE))
         config = _behind(world, far)
         plain = await enter(world.manager())
         native = await enter(world.manager(share_jump_hosts=False))

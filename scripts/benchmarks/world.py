@@ -232,6 +232,10 @@ class World:
             yield found
 
 
+# The server's own choice, as everywhere; PrivateServer leaves the expensive ones out.
+USUAL_KEY_EXCHANGE: dict[str, Any] = {"KexAlgorithms": []}
+
+
 def scratch() -> str:
     """Where the files are: in memory, where there is room, or a disk would be what is measured.
 
@@ -245,7 +249,11 @@ def scratch() -> str:
 @contextlib.asynccontextmanager
 async def open_world(plan: Plan, *, max_startups: str = "200:30:300") -> AsyncIterator[World]:
     directory = Path(tempfile.mkdtemp(prefix="sshmux-bench-", dir=plan.directory or scratch()))
-    limits: dict[str, Any] = {"max_sessions": MAX_SESSIONS, "max_startups": max_startups}
+    limits: dict[str, Any] = {
+        "max_sessions": MAX_SESSIONS,
+        "max_startups": max_startups,
+        "options": USUAL_KEY_EXCHANGE,
+    }
     try:
         async with contextlib.AsyncExitStack() as stack:
             shell = SHELL
