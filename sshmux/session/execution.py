@@ -44,6 +44,7 @@ class ExecutionOptions:
         subsystem: the line is the name of a subsystem: something that is talked to, says nothing
             of itself, and ends when its input does.
         greeting: what a subsystem waits for before it says its first word: 4 KiB at the most.
+        opened: called once the session was asked for: from then on only the remote is waited for.
         begun: called once the command has begun, as far as can be known; never for a session that
             the server refused. For a subsystem: with its first word.
     """
@@ -59,6 +60,7 @@ class ExecutionOptions:
     terminal: Terminal | None = None
     subsystem: bool = False
     greeting: bytes = b""
+    opened: Callable[[], object] | None = None
     begun: Callable[[Execution], object] | None = None
     left_running: bool = False  # it was given up, and may still run on the remote
 
@@ -126,6 +128,8 @@ class Execution:
         self._stdin = -1  # our end of its pipe, until somebody takes it
         self._readers: list[Reader] = []
         self._session = self._start(engine, options)
+        if request.opened is not None:
+            request.opened()
         for reader in self._readers:
             reader.on_end(self._output_ended)
         self._session.on_end(self._session_ended)

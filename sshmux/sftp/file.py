@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import os
 import time
@@ -14,6 +13,7 @@ from . import bulk
 from .attrs import SFTPAttrs, SFTPVFSAttrs
 from .changes import owners, times_of
 from .operations import concerning
+from .text import Text
 
 if TYPE_CHECKING:
     from .operations import Operations
@@ -40,7 +40,7 @@ class SFTPClientFile(Generic[AnyStr]):
         appending: bool,
         encoding: str | None,
         errors: str,
-        block_size: int,
+        block_size: int | None,
         max_requests: int,
     ) -> None:
         self._client = client  # it lives as long as its files
@@ -49,7 +49,7 @@ class SFTPClientFile(Generic[AnyStr]):
         self._path = path  # as it was opened
         self._offset: int | None = None if appending else 0  # None: at the end, wherever that is
         self._appending = appending
-        self._encoding, self._errors = encoding, errors
+        self._text = None if encoding is None else Text(encoding, errors)
         limits = server.limits
         self._read_size = bulk.block_of(block_size, limits.max_read_len)
         self._write_size = bulk.block_of(block_size, limits.max_write_len)
@@ -78,8 +78,8 @@ class SFTPClientFile(Generic[AnyStr]):
         else:
             data = await self._read(at, None if size < 0 else at + size)
         length, text = len(data), cast("Any", data)
-        if self._encoding is not None:
-            text, length = await self._decode(at, data, whole=size < 0)
+        if self._text is not None:
+            text, length = await self._decode(self._text, at, data, whole=size < 0)
         self._offset = at + length
         return cast("AnyStr", text)
 
@@ -110,10 +110,10 @@ class SFTPClientFile(Generic[AnyStr]):
                 async for at, data in found:
                     yield at, bytes(data)
 
-    async def _decode(self, at: int, data: bytes, *, whole: bool) -> tuple[str, int]:
+    async def _decode(self, how: Text, at: int, data: bytes, *, whole: bool) -> tuple[str, int]:
         """The text, and its length in bytes: a character that was cut is read to its end."""
-        assert self._encoding is not None  # noqa: S101 - looked at by the caller
-        decoder = codecs.getincrementaldecoder(self._encoding)(self._errors)
+        await self._learn_mark(how, at)
+        decoder = how.decoder(at_start=at == 0)
         text = decoder.decode(data, final=whole)
         while not whole and decoder.getstate()[0]:
             more = await self._read(at + len(data), at + len(data) + 1)
@@ -123,21 +123,28 @@ class SFTPClientFile(Generic[AnyStr]):
                 break
         return text, len(data)
 
+    async def _learn_mark(self, how: Text, at: int) -> None:
+        """Looks at the start of the file, where that says how the rest is to be read."""
+        if how.mark_length and at and how.mark is None:
+            how.mark = await self._read(0, how.mark_length)
+
     async def write(self, data: AnyStr, offset: int | None = None) -> int:
         """Writes at the position, or at `offset`; appending, at the end in any case.
 
         The position is then after what was written. Returns the number of bytes, of text too.
         Raises `SFTPError`.
         """
+        at = (self._offset or 0) if offset is None else offset
         if isinstance(data, str):
-            if self._encoding is None:
+            if self._text is None:
                 raise TypeError("this file takes bytes: open it in a mode without 'b' for text")
-            raw = data.encode(self._encoding, self._errors)
-        elif self._encoding is not None:
+            marked = self._text.mark_length and self._appending
+            start = not (await self._end() if marked else at)
+            raw = self._text.encode(data, at_start=start)
+        elif self._text is not None:
             raise TypeError("this file takes str: open it with 'b' in the mode for bytes")
         else:
             raw = data if isinstance(data, bytes) else bytes(data)
-        at = (self._offset or 0) if offset is None else offset
         # What is appended goes to the end of that moment: one after the other keeps its order.
         most = 1 if self._appending else self._most or bulk.requests_for(self._write_size)
         with concerning(self._path):
@@ -151,11 +158,13 @@ class SFTPClientFile(Generic[AnyStr]):
     async def readline(self) -> AnyStr:
         """The next line, with its newline; at the end nothing."""
         at = await self._position()
+        if self._text is not None:
+            await self._learn_mark(self._text, at)
         ahead, start = self._ahead, at - self._ahead_at
         if not 0 <= start <= len(ahead):
             ahead, start = b"", 0
         searched = start
-        while (end := ahead.find(b"\n", searched)) < 0:
+        while (end := self._line_end(ahead, start, searched)) < 0:
             left = len(ahead) - start
             # A long line is not copied again and again.
             more = await self._read(at + left, at + left + max(_AHEAD, left))
@@ -163,13 +172,18 @@ class SFTPClientFile(Generic[AnyStr]):
                 end = len(ahead)
                 break
             ahead, start, searched = ahead[start:] + more, 0, left
-        line = ahead[start : end + 1]
+        line = ahead[start:end]
         self._ahead, self._ahead_at = ahead, at - start
         self._offset = at + len(line)
         text: Any = line
-        if self._encoding is not None:
-            text = line.decode(self._encoding, self._errors)
+        if self._text is not None:
+            text = self._text.decode(line, at_start=at == 0)
         return cast("AnyStr", text)
+
+    def _line_end(self, data: bytes, start: int, searched: int) -> int:
+        if self._text is not None:
+            return self._text.line_end(data, start, searched)
+        return data.find(b"\n", searched) + 1 or -1
 
     def __aiter__(self) -> Self:
         """Line by line."""
@@ -278,4 +292,10 @@ class SFTPClientFile(Generic[AnyStr]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        if kind is None:
+            await self.close()
+            return
+        # What was raised in the block is the error, and a server that hangs is not waited for.
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._server.drop(handle)

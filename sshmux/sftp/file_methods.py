@@ -24,7 +24,7 @@ class FileMethods(ClientBase):
         attrs: SFTPAttrs | None = None,
         encoding: str | None = "utf-8",
         errors: str = "strict",
-        block_size: int = -1,
+        block_size: int | None = -1,
         max_requests: int = -1,
     ) -> AwaitableContext[SFTPClientFile[Any]]:
         """Opens a file: to be awaited, or entered as an `async with` block.

@@ -12,6 +12,7 @@ from ..errors import (
     SFTPError,
     SFTPNoConnection,
 )
+from ..errors import TimeoutError as Timeout
 from ..session.execution import ExecutionOptions, Scope
 from ..session.link import Link
 from ..session.process import ProcessTask
@@ -35,6 +36,8 @@ class Session:
         self._subsystem = command is None
         self._said = b""  # on stderr
         self._leaving: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None  # with a server that says nothing
+        self._silent = False
         self.channel = Channel(self._cancel)
         request = ExecutionOptions(
             "sftp" if command is None else command,
@@ -43,10 +46,22 @@ class Session:
             live=True,
             feed=True,
             subsystem=self._subsystem,
-            greeting=greeting(),
+            # A command tells of its beginning: what is sent before may be for another program.
+            greeting=greeting() if self._subsystem else b"",
+            opened=self._opened,
         )
         self._life = ProcessTask(link, request, scope)
         self._life.task.add_done_callback(self._over)
+
+    def _opened(self) -> None:
+        """From now on the server has as long as a log-in has. (A place was waited for before.)"""
+        if self._patience is None:
+            timeout = self._link.config.timeout
+            self._patience = self._link.loop.call_later(timeout, self._give_up)
+
+    def _give_up(self) -> None:
+        self._silent = True
+        self._cancel()
 
     @property
     def state(self) -> str:
@@ -58,16 +73,22 @@ class Session:
 
         Raises:
             ChannelOpenError: it has no SFTP, or something else speaks in its place.
+            sshmux.TimeoutError: nothing has spoken within the `timeout` of a log-in.
             What `Connection.run` raises.
         """
         try:
             execution = await self._life.begin()
             writer = Writer(execution.take_stdin())
             self.channel.connect(writer)
+            if not self._subsystem:
+                writer.write(greeting())
             known = extensions(await self.channel.hello)
             server = Operations(self.channel, known)
             await server.learn_limits()
         except (SFTPError, Malformed, ConnectionLost, OSError) as error:
+            if self._silent:
+                await self._end()
+                raise self._too_slow() from None
             if isinstance(error, SFTPConnectionLost | OSError):
                 # It is ending by itself, and its status tells why.
                 await asyncio.wait((self._life.task,), timeout=_LEAVE)
@@ -77,8 +98,22 @@ class Session:
             raise self._no_server(error) from None
         except BaseException:
             await self._end()
+            task = asyncio.current_task()
+            if self._silent and task is not None and not task.cancelling():
+                raise self._too_slow() from None  # it is the session that was cancelled
             raise
+        finally:
+            if self._patience is not None:
+                self._patience.cancel()
         return server
+
+    def _too_slow(self) -> Timeout:
+        said = f" ({self._words})" if self._words else ""
+        return Timeout(
+            f"no SFTP on {self.address}: its server said nothing for "
+            f"{self._link.config.timeout:g} s{said}. Does a start-up file of the account (.bashrc, "
+            ".cshrc) hang, or start another shell (exec)?"
+        )
 
     def _no_server(self, error: Exception) -> ChannelOpenError:
         said, task = self._words, self._life.task

@@ -375,3 +375,34 @@ async def test_a_size_limit_over_there(tmp_path: Path) -> None:
 
 def _ignore(error: Any) -> None:
     assert isinstance(error, sshmux.SFTPFailure)
+
+
+# Servers that say nothing
+
+
+@pytest.mark.parametrize("start_up", ["exec sh", "exec sleep {nap}", "cat >/dev/null"])
+async def test_a_start_up_file_that_keeps_the_session(tmp_path: Path, start_up: str) -> None:
+    """The account's shell runs it before the subsystem; nothing of ours may be a command there."""
+    seconds = nap()
+    shell = tmp_path / "shell"
+    shell.write_text(f'#!/bin/sh\n{start_up.format(nap=seconds)}\nexec /bin/sh "$@"\n')
+    shell.chmod(0o755)
+    server = PrivateServer(login_shell=shell, options={"Subsystem": f"sftp {PROGRAM}"})
+    async with server as private, managed(private, register={"timeout": 1.5}) as manager:
+        async with manager.get_connection(1) as connection:
+            for how in (None, [PROGRAM]):
+                with pytest.raises(sshmux.TimeoutError, match="start-up file"):
+                    await asyncio.wait_for(connection.start_sftp_client(server=how), 10)
+            for left in processes(seconds):
+                left.kill()  # nothing tells the server's shell to go while it starts up
+
+
+async def test_a_server_command_that_says_nothing() -> None:
+    seconds = nap()
+    async with PrivateServer(login_shell="/bin/sh") as private:
+        async with managed(private, register={"timeout": 1}) as manager:
+            async with manager.get_connection(1) as connection:
+                with pytest.raises(sshmux.TimeoutError):
+                    await connection.start_sftp_client(server=["sleep", seconds])
+                assert (await connection.run("echo well")).stdout == "well\n"
+            await until(lambda: not processes(seconds))
