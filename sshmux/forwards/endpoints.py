@@ -9,8 +9,19 @@ from ..openssh.mux.operations import Forward
 from ..openssh.mux.protocol import DYNAMIC, LOCAL, REMOTE, UNIX
 
 Endpoint = tuple[str, int]
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-__all__ = ["DYNAMIC", "LOCAL", "REMOTE", "UNIX", "Forward", "listening", "path", "target"]
+__all__ = [
+    "AnyPath",
+    "DYNAMIC",
+    "LOCAL",
+    "REMOTE",
+    "UNIX",
+    "Forward",
+    "listening",
+    "path",
+    "target",
+]
 
 _LONGEST = 100  # bytes of a Unix socket's path that both systems take (Linux 107, macOS 103)
 
@@ -35,12 +46,13 @@ def target(host: str, port: int) -> Endpoint:
     return host, port
 
 
-def path(name: str, value: str | os.PathLike[str]) -> Endpoint:
+def path(name: str, value: AnyPath) -> Endpoint:
     """A Unix socket. Raises `ConfigError`."""
     try:
-        text = os.fspath(value)
+        found = os.fspath(value)
     except TypeError:
         raise ConfigError(f"{name}={value!r}: give the path of a Unix socket") from None
+    text = found if isinstance(found, str) else found.decode("utf-8", "surrogateescape")
     if not text or "\0" in text:
         raise ConfigError(f"{name}={value!r}: give the path of a Unix socket")
     if len(text.encode("utf-8", "surrogateescape")) > _LONGEST:

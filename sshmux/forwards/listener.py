@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import logging
 import os
-import socket
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 
-from ..errors import ChannelListenError, ChannelOpenError, ConnectionLost, Error
-from ..openssh.mux import operations
+from ..errors import ChannelListenError, ConnectionLost
 from ..session.execution import Scope
 from ..session.link import Link
 from ..system.contexts import OwnContext
 from ..system.tasks import run_to_end
+from .addresses import addresses, free_port
 from .endpoints import LOCAL, REMOTE, UNIX, Forward
-
-log = logging.getLogger("sshmux.forward")
+from .opening import end_all, open_all, unused
 
 _TRIES = 5  # at a free port of our choice that somebody else may take first
-_CLOSING = 5.0  # seconds for the master to end a forward
 
 
 class Listener(OwnContext):
@@ -31,11 +27,13 @@ class Listener(OwnContext):
     time goes on to its end.
     """
 
-    def __init__(self, link: Link, scope: Scope, asked: Forward, port: int) -> None:
+    def __init__(
+        self, link: Link, scope: Scope, forward: Forward, parts: tuple[Forward, ...]
+    ) -> None:
         self.scope = scope
-        self.asked = asked
+        self.parts = parts  # as the master was asked for them: one for each address
         self._link = link
-        self._forward = forward = _with_port(asked, port)
+        self._forward = forward
         self._closing: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._inode: tuple[int, int] | None = None  # of a Unix socket here
@@ -73,18 +71,14 @@ class Listener(OwnContext):
         await self.wait_closed()
 
     async def _close(self) -> None:
+        ours = unused(self._link, self.parts)
         try:
-            if self._link.master.alive and not self._shared():
-                await _end_forward(self._link, self.asked)
+            if self._link.master.alive:
+                await end_all(self._link, ours)
         finally:
-            if not self._shared():
+            if ours:
                 self._unlink()
             self._closed.set()
-
-    def _shared(self) -> bool:
-        """Whether somebody else asked for the very same: a master has it once (mux.c)."""
-        others = self._link.attachments
-        return any(isinstance(each, Listener) and each.asked == self.asked for each in others)
 
     def _unlink(self) -> None:
         """The master leaves its Unix socket where it is."""
@@ -98,25 +92,29 @@ class Listener(OwnContext):
 
 
 async def listen(link: Link, scope: Scope, forward: Forward) -> Listener:
-    """Opens a forward.
+    """Opens a forward, on each address that its host means.
 
     Raises:
-        ChannelListenError: the port is busy, the path is taken, or it is forbidden.
+        ChannelListenError: the port is busy on one of them, the path is taken, or it is forbidden.
         ConnectionLost: the master is gone.
         sshmux.TimeoutError: the server did not answer within the connection's `timeout`.
     """
+    local = forward.kind != REMOTE and forward.listen_port != UNIX
+    scope.check()
+    hosts = await addresses(forward.listen_host) if local else [forward.listen_host]
     for last in (*[False] * (_TRIES - 1), True):
         scope.check()
         chosen = forward
-        if forward.kind != REMOTE and forward.listen_port == 0:
-            chosen = _with_port(forward, _free_port(forward))
+        if local and forward.listen_port == 0:
+            chosen = replace(forward, listen_port=_free_port(forward, hosts))
+        parts = tuple(replace(chosen, listen_host=host) for host in hosts)
         try:
-            port = await _open(link, chosen)
-        except ChannelOpenError as error:
+            port = await open_all(link, scope, parts)
+        except ChannelListenError:
             if chosen is not forward and not last:
                 continue  # somebody else took the port
-            raise _why(chosen, error) from None
-        listener = Listener(link, scope, chosen, port)
+            raise
+        listener = Listener(link, scope, replace(chosen, listen_port=port), parts)
         link.attachments.add(listener)
         if scope.closed or link.closed:
             await listener.end()
@@ -126,91 +124,14 @@ async def listen(link: Link, scope: Scope, forward: Forward) -> Listener:
     raise AssertionError  # the last try returns or raises
 
 
-async def _open(link: Link, forward: Forward) -> int:
-    """Opens it. Cancelled, it is ended again before that is passed on."""
-    link.check_usable()
-    socket_path, timeout = link.master.entry.socket, link.config.timeout
-    opening = asyncio.ensure_future(operations.open_forward(socket_path, forward, timeout))
+def _free_port(forward: Forward, hosts: Sequence[str]) -> int:
     try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        await run_to_end(partial(_undo, link, forward, opening))
-        raise
-
-
-async def _undo(link: Link, forward: Forward, opening: asyncio.Future[int]) -> None:
-    await asyncio.wait((opening,))
-    if not opening.cancelled() and opening.exception() is None:
-        await _end_forward(link, forward)
-        if forward.kind != REMOTE and forward.listen_port == UNIX:
-            with contextlib.suppress(OSError):
-                os.unlink(forward.listen_host)
-
-
-async def _end_forward(link: Link, forward: Forward) -> None:
-    try:
-        await operations.close_forward(link.master.entry.socket, forward, _CLOSING)
-    except (Error, OSError) as error:
-        if link.master.alive:
-            log.warning("the %s of %s could not be ended: %s", forward, link.config.address, error)
-
-
-def _with_port(forward: Forward, port: int) -> Forward:
-    return Forward(
-        *(forward.kind, forward.listen_host, port, forward.connect_host, forward.connect_port)
-    )
-
-
-def _free_port(forward: Forward) -> int:
-    """A port that is free at this moment: a master refuses to choose one (mux.c)."""
-    host = "" if forward.listen_host == "*" else forward.listen_host
-    with contextlib.closing(_bound(host, 0)) as found:
-        return int(found.getsockname()[1])
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket bound there. Raises the `OSError` that tells why it cannot be."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise ChannelListenError(f"cannot listen on {host}: {error.strerror}") from None
-    found = socket.socket(family, kind, protocol)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        if port:
-            found.listen(1)
-    except BaseException:
-        found.close()
-        raise
-    return found
-
-
-def _why(forward: Forward, error: ChannelOpenError) -> ChannelListenError:
-    """A better word than the master's, which tells no reason."""
-    number, why = None, ""
-    if forward.kind == REMOTE:
-        why = (
-            "it is busy on the remote, or the server forbids it (AllowTcpForwarding, "
-            "AllowStreamLocalForwarding, PermitListen; ports below 1024 are root's)"
-        )
-    elif forward.listen_port == UNIX:
-        if os.path.lexists(forward.listen_host):
-            number, why = errno.EADDRINUSE, "there is a file of that name: remove it first"
-        elif not os.access(os.path.dirname(forward.listen_host) or ".", os.W_OK):
-            number, why = errno.EACCES, "its directory is missing, or not writable"
-    else:
-        host = "" if forward.listen_host == "*" else forward.listen_host
-        try:
-            _bound(host, forward.listen_port).close()
-        except OSError as reason:
-            number, why = reason.errno, str(reason.strerror or reason).lower()
-    raised = ChannelListenError(f"{error}{f': {why}' if why else ''}")
-    if number is not None:
-        raised.errno = number
-    return raised
+        return free_port(hosts)
+    except OSError as error:
+        why = str(error.strerror or error).lower()
+        raised = ChannelListenError(f"the {forward}: no port is free there: {why}")
+        raised.errno = error.errno
+        raise raised from None
 
 
 def _inode(path: str) -> tuple[int, int] | None:

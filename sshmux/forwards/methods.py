@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 
 from ..openssh.version import ssh_version
 from ..session.execution import Scope
 from ..session.link import Link
 from ..system.contexts import AwaitableContext
-from .endpoints import DYNAMIC, LOCAL, REMOTE, Endpoint, Forward, listening, path, target
+from .endpoints import DYNAMIC, LOCAL, REMOTE, AnyPath, Endpoint, Forward, listening, path, target
 from .listener import Listener, listen
-from .streams import connect
+from .streams import connect, connect_path
 
 _UNIX_SINCE = (9, 4)  # mux.c: before, a stdio forward led to ports only
 _LIMIT = 64 * 1024  # bytes read ahead, as asyncio's own
-AnyPath = str | os.PathLike[str]
 
 
 class ForwardMethods:
@@ -136,4 +134,4 @@ class ForwardMethods:
         socket = self._link.master.entry.socket
         here = path("path", socket.with_name(f".{secrets.token_hex(6)}"))
         async with self._forward(LOCAL, here, there):
-            return await asyncio.open_unix_connection(here[0], limit=limit)
+            return await connect_path(self._link, self._scope, here[0], there, limit)

@@ -12,6 +12,7 @@ from ..openssh.mux.conversation import Conversation
 from ..session.execution import Scope
 from ..session.link import Link
 from .endpoints import Endpoint
+from .reader import Ending
 
 _LEAVE = 10.0  # seconds for what was written to reach the other side, after `close()`
 
@@ -24,6 +25,7 @@ class _StreamTransport(asyncio.WriteTransport):
     ) -> None:
         super().__init__({"peername": place})
         self.scope = scope
+        self.ending = Ending(link, place)
         self._link = link
         self._conversation = conversation
         self._leaving: asyncio.TimerHandle | None = None
@@ -63,6 +65,7 @@ class _StreamTransport(asyncio.WriteTransport):
 
     def close(self) -> None:
         """Ends both directions, once what was written is sent."""
+        self.ending.expected = True
         if self.writing is not None:
             self.writing.close()
         if self.reading is not None:
@@ -84,7 +87,8 @@ class _StreamTransport(asyncio.WriteTransport):
         self.ended()
 
     async def end(self) -> None:
-        """Ends it with its connection."""
+        """Ends it with its connection, which its reader is told."""
+        self.ending.cut_off()
         self.abort()
 
 
@@ -124,11 +128,40 @@ async def connect(
         return streams
 
 
+class _UnixStream:
+    """A connection to a Unix socket of the master's, for as long as our connection lives."""
+
+    def __init__(self, link: Link, scope: Scope, place: Endpoint) -> None:
+        self.scope = scope
+        self.ending = Ending(link, place)
+        self.transport: asyncio.WriteTransport | None = None
+
+    async def end(self) -> None:
+        """Ends it with its connection, which its reader is told."""
+        self.ending.cut_off()
+        if self.transport is not None:
+            self.transport.abort()
+
+
+async def connect_path(
+    link: Link, scope: Scope, here: str, place: Endpoint, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connects to a Unix socket here that the master leads to one of the remote."""
+    stream = _UnixStream(link, scope, place)
+    reader = stream.ending.reader(limit)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await link.loop.create_unix_connection(lambda: protocol, here)
+    stream.transport = transport
+    link.attachments.add(stream)
+    stream.ending.on_over = lambda: link.attachments.discard(stream)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, link.loop)
+
+
 async def _wrap(
     way: _StreamTransport, there: _Pipe, back: _Pipe, limit: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit)
+    reader = way.ending.reader(limit)
     reading = asyncio.StreamReaderProtocol(reader)
     file = os.fdopen(back.take_reading(), "rb", buffering=0)
     way.reading, _ = await _or_close(loop.connect_read_pipe(lambda: reading, file), file)

@@ -399,6 +399,10 @@ class Link:
     def _gone(self) -> str:
         return "its control socket is gone" if self.master.alive else "the link went down"
 
+    def retire(self, why: str) -> None:
+        """From now on nothing begins on it, and it is not lent again; what runs goes on."""
+        self._break(why)
+
     def _break(self, why: str) -> None:
         if self.broken is None:
             self.broken = why

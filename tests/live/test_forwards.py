@@ -8,7 +8,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +280,118 @@ async def test_bad_input(method: str, arguments: tuple[Any, ...]) -> None:
             await getattr(connection, method)(*arguments)
 
 
+@contextlib.contextmanager
+def taken(address: str, port: int = 0) -> Iterator[int]:
+    """A port that another program has."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as one:
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((address, port))
+        one.listen()
+        yield one.getsockname()[1]
+
+
+@pytest.mark.parametrize("host", ["localhost", None, "", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("theirs", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+async def test_a_port_that_is_busy_on_one_of_the_addresses(host: str | None, theirs: str) -> None:
+    """Whoever connects to the others must not talk to another program."""
+    apart = {("127.0.0.1", "::1"), ("127.0.0.1", "::"), ("::1", "127.0.0.1"), ("::1", "0.0.0.0")}
+    async with lent() as connection, echoing() as there:
+        with taken(theirs) as port:
+            for forward, leads in (
+                (connection.forward_local_port, ("127.0.0.1", there)),
+                (connection.forward_socks, ()),
+            ):
+                if (host, theirs) in apart:
+                    async with forward(host, port, *leads):  # type: ignore[operator]
+                        continue
+                with pytest.raises(ChannelListenError, match="already in use") as failed:
+                    await forward(host, port, *leads)  # type: ignore[operator]
+                assert failed.value.errno == errno.EADDRINUSE
+        # Nothing of it is left on the other addresses.
+        async with connection.forward_local_port(host, port, "127.0.0.1", there):
+            pass
+        async with connection.forward_local_port(host, 0, "127.0.0.1", there) as listener:
+            for address in {None: ("127.0.0.1", "::1"), "": ("127.0.0.1", "::1")}.get(host, ()):
+                await exchange(*await asyncio.open_connection(address, listener.get_port()))
+
+
+async def test_paths_in_bytes(tmp_path: Path) -> None:
+    here, there = (os.fsencode(tmp_path / os.fsdecode(name)) for name in (b"h\xff", b"t\xff"))
+    async with lent() as connection, echoing(Path(os.fsdecode(there))):
+        async with connection.forward_local_path(here, there) as listener:
+            assert os.fsencode(listener.get_path()) == here
+            await through_path(os.fsdecode(here))
+        await exchange(*await connection.open_unix_connection(there))
+
+
 # Ends
+
+
+async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A service that says something, and then nothing."""
+    writer.write(b"line\nhalf of a")
+    HALVES.add(writer)
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    writer.close()
+    HALVES.discard(writer)
+
+
+HALVES: set[asyncio.StreamWriter] = set()
+
+
+@pytest.mark.parametrize("how", ["killed", "dropped", "released", "whole"])
+@pytest.mark.parametrize("reading", ["read", "some", "readexactly", "readline", "readuntil"])
+@pytest.mark.parametrize("unix", [False, True])
+async def test_an_end_of_the_connection_is_no_end_of_a_stream(
+    tmp_path: Path, how: str, reading: str, unix: bool
+) -> None:
+    async def read(reader: asyncio.StreamReader) -> bytes:
+        if reading == "some":
+            found = await reader.read(100)
+            while more := await reader.read(100):
+                found += more
+            return found
+        if reading == "readline":
+            return b"".join([line async for line in reader])
+        arguments = {"read": (), "readexactly": (100,), "readuntil": (b"!",)}[reading]
+        found = await getattr(reader, reading)(*arguments)
+        assert isinstance(found, bytes)
+        return found
+
+    service = await asyncio.start_server(half, "127.0.0.1", 0)
+    path = await asyncio.start_unix_server(half, tmp_path / "s")
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with await manager.connect(1) as connection:
+            if unix:
+                reader, writer = await connection.open_unix_connection(tmp_path / "s")
+            else:
+                port = service.sockets[0].getsockname()[1]
+                reader, writer = await connection.open_connection("127.0.0.1", port)
+            assert await reader.readline() == b"line\n"
+            if how == "killed":
+                os.kill(connection.get_extra_info("master_pid"), signal.SIGKILL)
+            elif how == "dropped":
+                server.drop_connections()
+            elif how == "released":
+                connection.close()
+            else:
+                writer.write_eof()
+            async with asyncio.timeout(10):
+                if how != "whole":
+                    with pytest.raises((sshmux.ConnectionLost, sshmux.ConnectionReleased)):
+                        await read(reader)
+                elif reading in ("readexactly", "readuntil"):
+                    with pytest.raises(asyncio.IncompleteReadError):
+                        await read(reader)
+                else:
+                    assert await read(reader) == b"half of a"
+            writer.close()
+            await until(lambda: not HALVES)  # they run in this loop
+    service.close()
+    path.close()
 
 
 async def test_they_end_with_the_borrow() -> None:
@@ -293,7 +404,8 @@ async def test_they_end_with_the_borrow() -> None:
             assert here.is_closed()
             await nobody_listens(here.get_port())
             await nobody_listens(there.get_port())
-            assert await reader.read() == b""
+            with pytest.raises(sshmux.ConnectionReleased, match="cut off"):
+                await reader.read()
             with pytest.raises(sshmux.ConnectionReleased):
                 await connection.forward_socks("", 0)
             with pytest.raises(sshmux.ConnectionReleased):
@@ -317,7 +429,8 @@ async def test_the_master_is_killed(tmp_path: Path) -> None:
             await connection.forward_local_path_to_port(tmp_path / "s", "127.0.0.1", port)
             reader, writer = await connection.open_connection("127.0.0.1", port)
             os.kill(connection.get_extra_info("master_pid"), signal.SIGKILL)
-            assert await reader.read() == b""
+            with pytest.raises(sshmux.ConnectionLost, match="cut off"):
+                await reader.read()
             await here.wait_closed()
             assert here.is_closed()
             writer.close()
