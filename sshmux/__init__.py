@@ -82,6 +82,8 @@ if TYPE_CHECKING:
     from .runner.states import JobStatus as JobStatus
     from .runner.states import Reason as Reason
     from .session.completed import CompletedProcess as CompletedProcess
+    from .session.process import PipedProcess as PipedProcess
+    from .session.process import ReadableProcess as ReadableProcess
     from .session.process import RemoteProcess as RemoteProcess
     from .session.shell import RemoteShell as RemoteShell
     from .session.streams import StreamReader as StreamReader
@@ -120,6 +122,8 @@ _HOMES = {
     "Connection": "connection",
     "CompletedProcess": "session.completed",
     "RemoteProcess": "session.process",
+    "ReadableProcess": "session.process",
+    "PipedProcess": "session.process",
     "RemoteShell": "session.shell",
     "Listener": "forwards.listener",
     "StreamReader": "session.streams",

@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Unpack, overload
 
 from .config import check_seconds
 from .errors import ConfigError, ConnectionReleased
@@ -15,7 +15,9 @@ from .openssh.control.master import Master
 from .openssh.remote import LOGIN_SHELL, merged, needs_shell
 from .session.completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .session.execution import ExecutionOptions, Scope
+from .session.keywords import ProcessKeywords, RunKeywords
 from .session.link import SIGNALLED, Link
+from .session.process import PipedProcess, ReadableProcess, RemoteProcess
 from .session.redirect import Target, descriptor_of
 from .session.shell import RemoteShell
 from .session.start import PIPE, STDOUT, ProcessContext, ProcessOptions, Sink, Source
@@ -48,6 +50,21 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         kind = "own" if self._owned else "lent"
         return f"<Connection {self._link.config.address} {kind} {state}>"
 
+    @overload
+    async def run(
+        self, command: Command, *, encoding: str = "utf-8", **keywords: Unpack[RunKeywords]
+    ) -> CompletedProcess[str]: ...
+
+    @overload
+    async def run(
+        self, command: Command, *, encoding: None, **keywords: Unpack[RunKeywords]
+    ) -> CompletedProcess[bytes]: ...
+
+    @overload
+    async def run(
+        self, command: Command, *, encoding: str | None, **keywords: Unpack[RunKeywords]
+    ) -> CompletedProcess[Any]: ...
+
     async def run(
         self,
         command: Command,
@@ -62,7 +79,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         stdout: Target | None = None,
         term_type: str | None = None,
         term_size: Sequence[int] = TERM_SIZE,
-    ) -> CompletedProcess:
+    ) -> CompletedProcess[Any]:
         """Runs a command and returns when it has ended and all its output was read.
 
         Cancelling the caller, or running out of time, ends the command's remote process group
@@ -118,7 +135,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             outputs = decoded(out, encoding, errors), decoded(err, encoding, errors)
             left = request.left_running
             raise timed_out(command_text(command), timeout, *outputs, left=left) from None
-        result = CompletedProcess(
+        result: CompletedProcess[Any] = CompletedProcess(
             command_text(command),
             status,
             decoded(out, encoding, errors),
@@ -152,6 +169,80 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         line = await self._line(command, env, cwd)
         request = ExecutionOptions(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
         return await self._link.execute(request, self._scope)
+
+    @overload  # no stream is led elsewhere
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        encoding: str = "utf-8",
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[PipedProcess[str]]: ...
+
+    @overload
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        encoding: None,
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[PipedProcess[bytes]]: ...
+
+    @overload  # stderr is, at most
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        stderr: Sink,
+        encoding: str = "utf-8",
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[ReadableProcess[str]]: ...
+
+    @overload
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        stderr: Sink,
+        encoding: None,
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[ReadableProcess[bytes]]: ...
+
+    @overload  # any of them is
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        stdin: Source = PIPE,
+        stdout: Sink = PIPE,
+        stderr: Sink = PIPE,
+        encoding: str = "utf-8",
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[RemoteProcess[str]]: ...
+
+    @overload
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        stdin: Source = PIPE,
+        stdout: Sink = PIPE,
+        stderr: Sink = PIPE,
+        encoding: None,
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[RemoteProcess[bytes]]: ...
+
+    @overload
+    def create_process(
+        self,
+        command: Command | None = None,
+        *,
+        stdin: Source = PIPE,
+        stdout: Sink = PIPE,
+        stderr: Sink = PIPE,
+        encoding: str | None,
+        **keywords: Unpack[ProcessKeywords],
+    ) -> ProcessContext[RemoteProcess[Any]]: ...
 
     def create_process(
         self,

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack, cast
 
 from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds
 from .connection import Connection
@@ -28,13 +28,14 @@ from .pool.borrow import Borrow
 from .pool.events import Events, Subscriber
 from .pool.health import check_pools, check_regularly
 from .pool.pool import Pool
-from .pool.registry import Cluster, Done, reject_unknown
+from .pool.registry import Cluster, ConnectionKeywords, Done, PoolKeywords, reject_unknown
 from .pool.shells import ShellBorrow
 from .session.link import ENGINES, Link
 from .system.tasks import TaskGroup, run_to_end
 
 log = logging.getLogger("sshmux.manager")
 
+_OWN_PARAMETERS = ("engine", "prompter", "control_dir", "keyring_service")
 _TEST_DEADLINE = 30.0  # seconds for the command of test_connection
 
 
@@ -80,7 +81,7 @@ class ConnectionManager(SecretStorage):
         prompter: Prompter | None = None,
         control_dir: str | Path | None = None,
         keyring_service: str = "sshmux",
-        **more: Any,
+        **more: Unpack[PoolKeywords],
     ) -> None:
         self._manager_closed = False
         self._started = False
@@ -89,7 +90,7 @@ class ConnectionManager(SecretStorage):
             raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, ENGINES))}")
         if prompter is not None and not callable(prompter):
             raise ConfigError(f"prompter={prompter!r}: use an async function of one Prompt")
-        reject_unknown(more, PoolConfig, "ConnectionManager")
+        reject_unknown(more, PoolConfig, "ConnectionManager", _OWN_PARAMETERS)
         self.config = PoolConfig(
             pool_size=pool_size,
             sessions_per_connection=sessions_per_connection,
@@ -277,7 +278,7 @@ class ConnectionManager(SecretStorage):
         config: ConnectionConfig | None = None,
         timeout: float = 30,
         keepalive_interval: float = 60,
-        **more: Any,
+        **more: Unpack[ConnectionKeywords],
     ) -> None:
         """Registers a cluster, or replaces it (its connections are closed if anything changed).
 
@@ -304,7 +305,7 @@ class ConnectionManager(SecretStorage):
                 keepalive_interval,
                 Path(known_hosts_file) if known_hosts_file is not None else None,
                 strict_host_key_checking,
-                **more,
+                **cast("dict[str, Any]", more),
             )
         elif more or (
             (host, port, username, key_file, use_agent, known_hosts_file)

@@ -1,4 +1,4 @@
-"""For all tests: nobody's keyring is asked, and a choice of engine and event loop.
+"""For all tests: nothing of the account's own, and a choice of engine and event loop.
 
 `--engine mux` runs everything on the `mux` engine, and `--loop uvloop` on uvloop. Without
 `--engine`, the tests that are marked `both_engines` run on each, and the others on `ssh`.
@@ -7,30 +7,43 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+from . import isolation
+
+isolation.isolate()
 
 ENGINES = ("ssh", "mux")
-
-
-# Whoever runs the tests may ignore these (nohup; a shell's `&`), and children inherit it.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=ENGINES, help="the default engine of every manager")
     parser.addoption("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+
+
+def pytest_configure() -> None:
+    isolation.plain_shells()
+
+
+def pytest_unconfigure() -> None:
+    isolation.clean_up()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    with isolation.skipping():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with isolation.skipping():
+        return (yield)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -6,8 +6,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any, Generic, TypeVar
 
 from ..errors import ProcessError, ProcessTimeout
+
+AnyStr = TypeVar("AnyStr", str, bytes)
 
 _UNKNOWN_SIGNAL = -99
 # asyncssh's shape: name, core dumped, message, language. OpenSSH's client keeps it to itself.
@@ -15,8 +18,10 @@ SOME_SIGNAL = ("", False, "ended by a signal", "")
 
 
 @dataclass(frozen=True)
-class CompletedProcess:
+class CompletedProcess(Generic[AnyStr]):
     """The result of `Connection.run`. The fields are those of asyncssh's `SSHCompletedProcess`.
+
+    `stdout` and `stderr` are str, or bytes with `encoding=None`.
 
     `exit_status` is the remote exit status. What a signal ended has the exit status -1 with the
     `mux` engine, and an `exit_signal` without a name, as the multiplexing protocol tells that there
@@ -27,8 +32,8 @@ class CompletedProcess:
 
     command: str
     exit_status: int
-    stdout: str | bytes
-    stderr: str | bytes
+    stdout: AnyStr
+    stderr: AnyStr
     env: Mapping[str, str] | None = None
     subsystem: str | None = None
     exit_signal: tuple[str, bool, str, str] | None = None
@@ -80,7 +85,7 @@ def command_text(command: str | Sequence[str]) -> str:
     return command if isinstance(command, str) else shlex.join(command)
 
 
-def decoded(output: BytesIO, encoding: str | None, errors: str) -> str | bytes:
+def decoded(output: BytesIO, encoding: str | None, errors: str) -> Any:
     """What was collected, decoded; as it is without an encoding."""
     data = output.getvalue()
     return data if encoding is None else data.decode(encoding, errors)
@@ -92,7 +97,7 @@ def shown(command: str, limit: int = 80) -> str:
     return repr(line if len(line) <= limit else line[: limit - 1] + "…")
 
 
-def _fill(error: ProcessError, done: CompletedProcess) -> ProcessError:
+def _fill(error: ProcessError, done: CompletedProcess[AnyStr]) -> ProcessError:
     error.env, error.command, error.subsystem = done.env, done.command, done.subsystem
     error.exit_status, error.exit_signal = done.exit_status, done.exit_signal
     error.returncode = done.returncode

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from ..errors import ConfigError, ConnectionLost, Error
 from ..openssh.remote import signal_group
@@ -79,8 +79,6 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
     Attributes:
         command: as it was given, in words.
         env: as it was given.
-        stdin: a `StreamWriter`, or None if it goes elsewhere.
-        stdout, stderr: a `StreamReader` each, or None.
     """
 
     subsystem: str | None = None
@@ -97,9 +95,9 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
     ) -> None:
         self.command = command
         self.env = env
-        self.stdin: StreamWriter[AnyStr] | None = streams[0]
-        self.stdout: StreamReader[AnyStr] | None = streams[1]
-        self.stderr: StreamReader[AnyStr] | None = streams[2]
+        self._stdin: StreamWriter[AnyStr] | None = streams[0]
+        self._stdout: StreamReader[AnyStr] | None = streams[1]
+        self._stderr: StreamReader[AnyStr] | None = streams[2]
         self._life = life
         self._pty = pty
         self._signals = TaskGroup()
@@ -107,6 +105,21 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
     def __repr__(self) -> str:
         state = "running" if self.exit_status is None else f"exit status {self.exit_status}"
         return f"<RemoteProcess {shown(self.command)} pid={self.pid} {state}>"
+
+    @property
+    def stdin(self) -> StreamWriter[AnyStr] | None:
+        """What it reads; None if that comes from elsewhere."""
+        return self._stdin
+
+    @property
+    def stdout(self) -> StreamReader[AnyStr] | None:
+        """What it writes; None if that goes elsewhere."""
+        return self._stdout
+
+    @property
+    def stderr(self) -> StreamReader[AnyStr] | None:
+        """Its messages; None if they go elsewhere."""
+        return self._stderr
 
     @property
     def pid(self) -> int | None:
@@ -155,7 +168,9 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         await asyncio.shield(self._life.task)
         return out, err
 
-    async def wait(self, check: bool = False, timeout: float | None = None) -> CompletedProcess:
+    async def wait(
+        self, check: bool = False, timeout: float | None = None
+    ) -> CompletedProcess[AnyStr]:
         """Waits for its end, and returns it with what was not read yet. Its input stays open.
 
         Parameters:
@@ -173,7 +188,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
             raise timed_out(self.command, timeout, out, err, running=True) from None
         status = self.exit_status
         assert status is not None  # noqa: S101 - it has ended
-        done = CompletedProcess(
+        done: CompletedProcess[Any] = CompletedProcess(
             self.command, status, out or "", err or "", self.env, exit_signal=self.exit_signal
         )
         if check:
@@ -267,6 +282,37 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         if life is not None and not life.task.done():
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 life.link.loop.call_soon_threadsafe(life.task.cancel)
+
+
+class ReadableProcess(RemoteProcess[AnyStr]):
+    """One whose stdin and stdout are streams of ours, wherever its stderr goes."""
+
+    @property
+    def stdin(self) -> StreamWriter[AnyStr]:
+        """What it reads."""
+        return cast("StreamWriter[AnyStr]", self._stdin)
+
+    @property
+    def stdout(self) -> StreamReader[AnyStr]:
+        """What it writes."""
+        return cast("StreamReader[AnyStr]", self._stdout)
+
+
+class PipedProcess(ReadableProcess[AnyStr]):
+    """One whose three streams are ours: nothing was led elsewhere."""
+
+    @property
+    def stderr(self) -> StreamReader[AnyStr]:
+        """Its messages."""
+        return cast("StreamReader[AnyStr]", self._stderr)
+
+
+def kind_of(streams: tuple[object, object, object]) -> type[RemoteProcess[Any]]:
+    """The class that says of which streams there is one."""
+    stdin, stdout, stderr = (stream is not None for stream in streams)
+    if not (stdin and stdout):
+        return RemoteProcess
+    return PipedProcess if stderr else ReadableProcess
 
 
 async def _rest(stream: StreamReader[AnyStr] | None) -> AnyStr | None:

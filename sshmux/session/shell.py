@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
-from typing import Self
+from typing import Any, Self, Unpack, overload
 
 from ..config import check_seconds
 from ..errors import ConfigError, ConnectionReleased, ShellLost
@@ -15,6 +15,7 @@ from ..system.contexts import OwnContext
 from ..system.tasks import TaskGroup, run_to_end
 from .completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .execution import Scope
+from .keywords import ShellRunKeywords
 from .link import SIGNALLED, Link
 from .shell_session import ShellSession
 
@@ -43,6 +44,33 @@ class RemoteShell(OwnContext):
         await self._ready()
         return self
 
+    @overload
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        encoding: str = "utf-8",
+        **keywords: Unpack[ShellRunKeywords],
+    ) -> CompletedProcess[str]: ...
+
+    @overload
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        encoding: None,
+        **keywords: Unpack[ShellRunKeywords],
+    ) -> CompletedProcess[bytes]: ...
+
+    @overload
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        encoding: str | None,
+        **keywords: Unpack[ShellRunKeywords],
+    ) -> CompletedProcess[Any]: ...
+
     async def run(
         self,
         command: str | Sequence[str],
@@ -55,7 +83,7 @@ class RemoteShell(OwnContext):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         keep: bool = False,
-    ) -> CompletedProcess:
+    ) -> CompletedProcess[Any]:
         """Runs a command and returns when it has ended and all its output was read.
 
         It runs in a subshell, and leaves nothing behind in the shell. Cancelling the caller, or
@@ -95,7 +123,7 @@ class RemoteShell(OwnContext):
             outputs = decoded(out, encoding, errors), decoded(err, encoding, errors)
             left = self._session is not None and self._session.options.left_running
             raise timed_out(command_text(command), timeout, *outputs, left=left) from None
-        result = CompletedProcess(
+        result: CompletedProcess[Any] = CompletedProcess(
             command_text(command),
             status,
             decoded(out, encoding, errors),

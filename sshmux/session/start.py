@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigError, Error
 from ..system.contexts import AwaitableContext
@@ -19,7 +19,7 @@ from ..system.pty import Pty, Terminal
 from ..system.tasks import TaskGroup
 from .execution import Execution, ExecutionOptions, Scope
 from .link import Link
-from .process import ProcessTask, RemoteProcess
+from .process import ProcessTask, RemoteProcess, kind_of
 from .redirect import Target, descriptor_of
 from .streams import AnyStr, StreamReader, StreamWriter
 
@@ -47,20 +47,22 @@ class ProcessOptions:
     terminal: Terminal | None = None
 
 
-class ProcessContext(AwaitableContext[RemoteProcess[AnyStr]]):
+Started = TypeVar("Started", bound=RemoteProcess[Any])
+
+
+class ProcessContext(AwaitableContext[Started]):
     """To be awaited for a `RemoteProcess`, or entered as an `async with` block."""
 
     def __init__(self, link: Link, scope: Scope, wanted: ProcessOptions) -> None:
-        # Not super(): mypy would mix up the two types of text there.
-        AwaitableContext.__init__(self, self._begin)
+        super().__init__(self._begin)
         self._link = link
         self._scope = scope
         self._wanted = wanted
 
-    async def _begin(self) -> RemoteProcess[AnyStr]:
+    async def _begin(self) -> Any:
         wanted = self._wanted
         request = ExecutionOptions(await wanted.line(), live=True, terminal=wanted.terminal)
-        plumbing = _Redirections[AnyStr](wanted, request)
+        plumbing = _Redirections[Any](wanted, request)
         with contextlib.ExitStack() as files:
             plumbing.lay(files)
             life = ProcessTask(self._link, request, self._scope)
@@ -71,7 +73,8 @@ class ProcessContext(AwaitableContext[RemoteProcess[AnyStr]]):
                 raise
         streams = plumbing.connect(execution)
         life.task.add_done_callback(lambda _: plumbing.end(life.error))
-        return RemoteProcess(wanted.command, wanted.env, life, streams, execution.pty)
+        kind = kind_of(streams)
+        return kind(wanted.command, wanted.env, life, streams, execution.pty)
 
 
 class _Redirections(Generic[AnyStr]):

@@ -66,7 +66,9 @@ class TransferMethods:
         options = _how(recurse, preserve, atomic, resume, verify, parents, progress)
         return await put(self._link, self._scope, localpaths, remotepath, options)
 
-    async def rsync(self, source: AnyPath, destination: AnyPath, *options: str) -> CompletedProcess:
+    async def rsync(
+        self, source: AnyPath, destination: AnyPath, *options: str
+    ) -> CompletedProcess[str]:
         """Runs this machine's rsync over the connection; both sides must have it.
 
         Parameters:

@@ -21,7 +21,7 @@ _PARTIAL = {23, 24}
 
 async def rsync(
     link: Link, remote: Remote, source: str, target: str, options: Sequence[str]
-) -> CompletedProcess:
+) -> CompletedProcess[str]:
     """See `Connection.rsync`."""
     if shutil.which("rsync") is None:
         raise ConfigError("rsync was not found on this machine: install it, or use put() and get()")
@@ -44,7 +44,7 @@ async def rsync(
     return done
 
 
-async def _run(words: Sequence[str], source: str, target: str) -> CompletedProcess:
+async def _run(words: Sequence[str], source: str, target: str) -> CompletedProcess[str]:
     child, out, err = listen_to(words)
     with contextlib.closing(out), contextlib.closing(err):
         try:
@@ -58,7 +58,7 @@ async def _run(words: Sequence[str], source: str, target: str) -> CompletedProce
     return CompletedProcess(f"rsync {source} {target}", status, out.text(), err.text())
 
 
-def _why(done: CompletedProcess, source: str, target: str, *, alive: bool) -> TransferError:
+def _why(done: CompletedProcess[str], source: str, target: str, *, alive: bool) -> TransferError:
     text = f"{source} to {target}: rsync says: {str(done.stderr).strip()} ({done.exit_status})"
     if done.exit_status in _LOST and not alive:
         return TransferInterrupted(text)

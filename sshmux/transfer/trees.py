@@ -16,6 +16,7 @@ from functools import partial
 import psutil
 
 from ..errors import ConfigError, SourceChanged, SourceNotFound, TransferError, TransferInterrupted
+from ..session.link import SIGNALLED
 from ..system.pipes import Reader
 from ..system.processes import Child, spawn
 from ..system.tasks import run_to_end
@@ -25,6 +26,9 @@ from .progress import report_progress
 from .remote import Remote, ScriptResult
 
 _BROKEN = "ended by SIGPIPE"  # a tar whose reader has left: that one knows why
+# What the remote tar leaves behind when the one here has left: as a shell tells it, or, where the
+# shell has become tar, as each engine tells a signal.
+_ENDED_BY_SIGPIPE = (128 + signal.SIGPIPE, 255, SIGNALLED)
 _KEPT = 16 * 1024  # bytes of what tar says
 
 
@@ -116,8 +120,7 @@ async def get_trees(
         raise here(error, shown, target) from error
     try:
         said, why = await _receive(remote, sources, shown, target, part, options)
-        # The remote tar ends by SIGPIPE, or says so, when the one here has left.
-        if said.status != 0 and (not why or said.status != 128 + signal.SIGPIPE):
+        if said.status != 0 and not (why and said.status in _ENDED_BY_SIGPIPE):
             raise scripts.failure(said.stderr, said.status, shown, target)
         if why:
             raise _local(why, shown, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pwd
 import shutil
 import stat
 from collections.abc import AsyncIterator
@@ -371,7 +372,7 @@ async def test_the_working_directory(there: Path) -> None:
     (there / "d").mkdir()
     (there / "d" / "f").write_text("F")
     async with client() as sftp:
-        assert await sftp.getcwd() == os.path.realpath(Path.home())
+        assert await sftp.getcwd() == os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
         await sftp.chdir(str(there))
         await sftp.chdir("d")
         assert await sftp.getcwd() == str(there / "d")

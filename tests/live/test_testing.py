@@ -663,7 +663,7 @@ def test_a_missing_wrapper_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(programs, "find_library", lambda _name: None)
     programs.find_wrapper.cache_clear()
     own = pwd.getpwuid(os.getuid()).pw_shell  # for that one no wrapper is needed
-    other = "/bin/bash" if own == "/bin/sh" else "/bin/sh"
+    other = "/bin/zsh" if own != "/bin/zsh" else "/bin/bash"
     with pytest.raises(WrapperMissing, match=r"nss.wrapper"):
         PrivateServer(login_shell=other).__enter__()
     programs.find_wrapper.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def test_repr_tells_the_state(manager: ConnectionManager, short_dir: Path) -> No
         ({"pool_size": 0}, "pool_size=0"),
         ({"engine": "paramiko"}, "'ssh'"),
         ({"max_age": -1}, "max_age"),
-        ({"poolsize": 5}, "no parameter 'poolsize'"),
+        ({"poolsize": 5}, "no parameter 'poolsize': did you mean 'pool_size'"),
+        ({"contol_dir": "x"}, "no parameter 'contol_dir': did you mean 'control_dir'"),
+        ({"zzz": 5}, "no parameter 'zzz': it has acquire_timeout, "),
         ({"prompter": "print"}, "prompter="),
         ({"acquire_timeout": "5"}, "acquire_timeout"),
     ],
@@ -102,6 +105,27 @@ def test_a_registration_that_makes_no_sense_is_refused(
         manager.register_cluster(1, **arguments)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not registered"):
         manager.get_password(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("hots", "did you mean 'host'"),
+        ("user", "did you mean 'username'"),
+        ("keyfile", "did you mean 'key_file'"),
+        ("client_keys", "did you mean 'key_file'"),
+        ("known_hosts", "did you mean 'known_hosts_file'"),
+        ("password", "use set_password()"),
+        ("passphrase", "use set_passphrase()"),
+        ("qqq", "it has agent_forwarding, "),
+    ],
+)
+def test_a_misspelt_option_is_told_its_name(
+    manager: ConnectionManager, name: str, advice: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"no parameter {name!r}: ")) as caught:
+        manager.register_cluster(1, "hpc", **{name: "x"})  # type: ignore[arg-type]
+    assert advice in str(caught.value)
 
 
 def test_an_id_that_cannot_be_one(manager: ConnectionManager) -> None:
