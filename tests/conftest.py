@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -60,6 +63,30 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     name: str = getattr(request, "param", None) or request.config.getoption("--engine") or "ssh"
     monkeypatch.setitem(ConnectionManager.__init__.__kwdefaults__, "engine", name)
     return name
+
+
+@pytest.fixture(autouse=True)
+def debug(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With SSHMUX_DEBUG=DIRECTORY, a directory in there for each test: what was logged and kept."""
+    base = os.environ.get("SSHMUX_DEBUG")
+    if not base:
+        yield
+        return
+    name = re.sub(r"[^\w.-]+", "-", request.node.name)[:100]
+    directory = Path(base).resolve() / request.node.path.stem / name
+    directory.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setenv("SSHMUX_DEBUG", str(directory))
+    handler = logging.FileHandler(directory / "sshmux.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    log = logging.getLogger("sshmux")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    yield
+    log.setLevel(level)
+    log.removeHandler(handler)
+    handler.close()
+    request.node.add_report_section("teardown", "SSHMUX_DEBUG", str(directory))
 
 
 @pytest.fixture

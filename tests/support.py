@@ -7,6 +7,7 @@ import contextlib
 import grp
 import itertools
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -104,12 +105,28 @@ async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
         await asyncio.sleep(0.02)
 
 
+def keep(directory: Path, when: str) -> None:
+    """With SSHMUX_DEBUG, copies a control directory's records, and what runs for it, there."""
+    debug = os.environ.get("SSHMUX_DEBUG")
+    if not debug or not directory.exists():
+        return
+    target = Path(debug) / f"control-{directory.name}"
+    target.mkdir(parents=True, exist_ok=True)
+    for record in directory.glob("*.json"):
+        shutil.copy(record, target)
+    names = sorted(os.listdir(directory))
+    lines = [" ".join(process.info["cmdline"]) for process in processes(str(directory))]
+    with (target / "contents").open("a", encoding="utf-8") as file:
+        file.write("\n".join([f"{when}:", *names, "processes:", *lines, "", ""]))
+
+
 @contextmanager
 def control_directory() -> Iterator[Path]:
     """A short path, private, that has to be empty in the end, with nothing running for it."""
     directory = Path(tempfile.mkdtemp(prefix="sx"))
     try:
         yield directory
+        keep(directory, "after the test")
         # Clients of a master that has just ended are on their way out themselves.
         deadline = time.monotonic() + 3
         while processes(str(directory)) and time.monotonic() < deadline:
@@ -156,7 +173,10 @@ async def managed(
     with control_directory() as directory:
         async with nothing_left(), ConnectionManager(control_dir=directory, **options) as manager:
             server.register(manager, 1, **(register or {}))
-            yield manager
+            try:
+                yield manager
+            finally:
+                keep(directory, "before the manager is stopped")
 
 
 class Watch:

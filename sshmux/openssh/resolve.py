@@ -58,7 +58,7 @@ def parse(text: str) -> Resolved:
     return Resolved(
         user=single.get("user", ""),
         hostname=single.get("hostname", ""),
-        port=int(single.get("port", "22")),
+        port=_port(single.get("port", "22")),
         host_key_alias=single.get("hostkeyalias"),
         send_env=tuple(send_env),
         # `yes`, or the path or $VARIABLE of an agent's socket.
@@ -69,6 +69,12 @@ def parse(text: str) -> Resolved:
         strict={"true": "yes", "false": "no", "off": "no"}.get(strict, strict),
         identity_files=tuple(identity_files),
     )
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) <= 5):
+        raise ConfigError(f"ssh -G tells no port number: {value!r}")
+    return int(value)
 
 
 def _unless_none(value: str | None) -> str | None:

@@ -98,8 +98,16 @@ class Sshd:
         self.stop()
         if self.port:
             processes.end(processes.session_leftovers(HOST, self.port))
+        if kept := os.environ.get("SSHMUX_DEBUG"):
+            self._keep(Path(kept))
         for directory in self.directories:
             shutil.rmtree(directory, ignore_errors=True)
+
+    def _keep(self, debug: Path) -> None:
+        """Copies the files and the log to where whoever looks for a fault wants them."""
+        target = debug / f"sshd-{self.port}-{os.getpid()}"
+        shutil.copytree(self.files.directory, target, dirs_exist_ok=True)
+        (target / "sshd.log").write_text(self.log.text, "utf-8")
 
     def _prepare_banner(self) -> None:
         if self._options.banner is not None:

@@ -636,6 +636,19 @@ os.kill(os.getpid(), signal.SIGKILL)
             await asyncio.sleep(0.01)
 
 
+async def test_whoever_looks_for_a_fault_keeps_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSHMUX_DEBUG", str(tmp_path))
+    async with PrivateServer() as server:
+        assert (await ssh(server, "true"))[0] == 0
+        log = server.log
+    (kept,) = tmp_path.iterdir()
+    assert log in (kept / "sshd.log").read_text("utf-8")
+    assert (kept / "sshd_config").exists()
+    assert not server.directory.exists()
+
+
 def test_a_clash_of_ports_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     with PrivateServer() as first:
         free = first.port
