@@ -452,7 +452,9 @@ async def test_a_manager_without_start_works_and_after_stop_says_so() -> None:
 
 
 async def test_stop_lets_a_command_end_within_its_drain_and_ends_it_after() -> None:
-    for drain, seconds, outcome in ((10.0, "0.5", "done\n"), (0.1, nap(), None)):
+    # Half a second, and a length that no other test sleeps.
+    half = f"0.5{os.getpid()}"
+    for drain, seconds, outcome in ((10.0, half, "done\n"), (0.1, nap(), None)):
         with control_directory() as directory:
             async with PrivateServer(login_shell="/bin/sh") as server:
                 manager = ConnectionManager(control_dir=directory, drain_timeout=drain)
