@@ -10,6 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .asyncssh_names import DEVNULL as DEVNULL
+    from .asyncssh_names import PIPE as PIPE
+    from .asyncssh_names import SEEK_CUR as SEEK_CUR
+    from .asyncssh_names import SEEK_END as SEEK_END
+    from .asyncssh_names import SEEK_SET as SEEK_SET
+    from .asyncssh_names import STDOUT as STDOUT
+    from .asyncssh_names import BreakReceived as BreakReceived
+    from .asyncssh_names import CompressionError as CompressionError
+    from .asyncssh_names import ConfigParseError as ConfigParseError
+    from .asyncssh_names import IllegalUserName as IllegalUserName
+    from .asyncssh_names import KeyEncryptionError as KeyEncryptionError
+    from .asyncssh_names import KeyExportError as KeyExportError
+    from .asyncssh_names import KeyGenerationError as KeyGenerationError
+    from .asyncssh_names import KeyImportError as KeyImportError
+    from .asyncssh_names import MACError as MACError
+    from .asyncssh_names import PasswordChangeRequired as PasswordChangeRequired
+    from .asyncssh_names import ProtocolError as ProtocolError
+    from .asyncssh_names import ProtocolNotSupported as ProtocolNotSupported
+    from .asyncssh_names import ServiceNotAvailable as ServiceNotAvailable
+    from .asyncssh_names import SignalReceived as SignalReceived
+    from .asyncssh_names import TerminalSizeChanged as TerminalSizeChanged
     from .config import ConnectionConfig as ConnectionConfig
     from .config import PoolConfig as PoolConfig
     from .connection import Connection as Connection
@@ -110,6 +131,60 @@ if TYPE_CHECKING:
     from .sftp.messages import FXF_TRUNC as FXF_TRUNC
     from .sftp.messages import FXF_WRITE as FXF_WRITE
     from .sftp.messages import FXR_OVERWRITE as FXR_OVERWRITE
+    from .sftp.statuses import FX_BAD_MESSAGE as FX_BAD_MESSAGE
+    from .sftp.statuses import FX_BYTE_RANGE_LOCK_CONFLICT as FX_BYTE_RANGE_LOCK_CONFLICT
+    from .sftp.statuses import FX_BYTE_RANGE_LOCK_REFUSED as FX_BYTE_RANGE_LOCK_REFUSED
+    from .sftp.statuses import FX_CANNOT_DELETE as FX_CANNOT_DELETE
+    from .sftp.statuses import FX_CONNECTION_LOST as FX_CONNECTION_LOST
+    from .sftp.statuses import FX_DELETE_PENDING as FX_DELETE_PENDING
+    from .sftp.statuses import FX_DIR_NOT_EMPTY as FX_DIR_NOT_EMPTY
+    from .sftp.statuses import FX_EOF as FX_EOF
+    from .sftp.statuses import FX_FAILURE as FX_FAILURE
+    from .sftp.statuses import FX_FILE_ALREADY_EXISTS as FX_FILE_ALREADY_EXISTS
+    from .sftp.statuses import FX_FILE_CORRUPT as FX_FILE_CORRUPT
+    from .sftp.statuses import FX_FILE_IS_A_DIRECTORY as FX_FILE_IS_A_DIRECTORY
+    from .sftp.statuses import FX_GROUP_INVALID as FX_GROUP_INVALID
+    from .sftp.statuses import FX_INVALID_FILENAME as FX_INVALID_FILENAME
+    from .sftp.statuses import FX_INVALID_HANDLE as FX_INVALID_HANDLE
+    from .sftp.statuses import FX_INVALID_PARAMETER as FX_INVALID_PARAMETER
+    from .sftp.statuses import FX_LINK_LOOP as FX_LINK_LOOP
+    from .sftp.statuses import FX_LOCK_CONFLICT as FX_LOCK_CONFLICT
+    from .sftp.statuses import FX_NO_CONNECTION as FX_NO_CONNECTION
+    from .sftp.statuses import FX_NO_MATCHING_BYTE_RANGE_LOCK as FX_NO_MATCHING_BYTE_RANGE_LOCK
+    from .sftp.statuses import FX_NO_MEDIA as FX_NO_MEDIA
+    from .sftp.statuses import FX_NO_SPACE_ON_FILESYSTEM as FX_NO_SPACE_ON_FILESYSTEM
+    from .sftp.statuses import FX_NO_SUCH_FILE as FX_NO_SUCH_FILE
+    from .sftp.statuses import FX_NO_SUCH_PATH as FX_NO_SUCH_PATH
+    from .sftp.statuses import FX_NOT_A_DIRECTORY as FX_NOT_A_DIRECTORY
+    from .sftp.statuses import FX_OK as FX_OK
+    from .sftp.statuses import FX_OP_UNSUPPORTED as FX_OP_UNSUPPORTED
+    from .sftp.statuses import FX_OWNER_INVALID as FX_OWNER_INVALID
+    from .sftp.statuses import FX_PERMISSION_DENIED as FX_PERMISSION_DENIED
+    from .sftp.statuses import FX_QUOTA_EXCEEDED as FX_QUOTA_EXCEEDED
+    from .sftp.statuses import FX_UNKNOWN_PRINCIPAL as FX_UNKNOWN_PRINCIPAL
+    from .sftp.statuses import FX_WRITE_PROTECT as FX_WRITE_PROTECT
+    from .sftp.statuses import SFTPByteRangeLockConflict as SFTPByteRangeLockConflict
+    from .sftp.statuses import SFTPByteRangeLockRefused as SFTPByteRangeLockRefused
+    from .sftp.statuses import SFTPCannotDelete as SFTPCannotDelete
+    from .sftp.statuses import SFTPDeletePending as SFTPDeletePending
+    from .sftp.statuses import SFTPDirNotEmpty as SFTPDirNotEmpty
+    from .sftp.statuses import SFTPFileAlreadyExists as SFTPFileAlreadyExists
+    from .sftp.statuses import SFTPFileCorrupt as SFTPFileCorrupt
+    from .sftp.statuses import SFTPFileIsADirectory as SFTPFileIsADirectory
+    from .sftp.statuses import SFTPGroupInvalid as SFTPGroupInvalid
+    from .sftp.statuses import SFTPInvalidFilename as SFTPInvalidFilename
+    from .sftp.statuses import SFTPInvalidHandle as SFTPInvalidHandle
+    from .sftp.statuses import SFTPInvalidParameter as SFTPInvalidParameter
+    from .sftp.statuses import SFTPLinkLoop as SFTPLinkLoop
+    from .sftp.statuses import SFTPLockConflict as SFTPLockConflict
+    from .sftp.statuses import SFTPNoMatchingByteRangeLock as SFTPNoMatchingByteRangeLock
+    from .sftp.statuses import SFTPNoMedia as SFTPNoMedia
+    from .sftp.statuses import SFTPNoSuchPath as SFTPNoSuchPath
+    from .sftp.statuses import SFTPNotADirectory as SFTPNotADirectory
+    from .sftp.statuses import SFTPOwnerInvalid as SFTPOwnerInvalid
+    from .sftp.statuses import SFTPQuotaExceeded as SFTPQuotaExceeded
+    from .sftp.statuses import SFTPUnknownPrincipal as SFTPUnknownPrincipal
+    from .sftp.statuses import SFTPWriteProtect as SFTPWriteProtect
     from .transfer.copy import copy as copy
     from .transfer.transfers import TransferResult as TransferResult
 
@@ -218,6 +293,81 @@ _HOMES = {
     "JobStatus": "runner.states",
     "JobState": "runner.states",
     "Reason": "runner.states",
+    "SFTPInvalidHandle": "sftp.statuses",
+    "SFTPNoSuchPath": "sftp.statuses",
+    "SFTPFileAlreadyExists": "sftp.statuses",
+    "SFTPWriteProtect": "sftp.statuses",
+    "SFTPNoMedia": "sftp.statuses",
+    "SFTPQuotaExceeded": "sftp.statuses",
+    "SFTPUnknownPrincipal": "sftp.statuses",
+    "SFTPLockConflict": "sftp.statuses",
+    "SFTPDirNotEmpty": "sftp.statuses",
+    "SFTPNotADirectory": "sftp.statuses",
+    "SFTPInvalidFilename": "sftp.statuses",
+    "SFTPLinkLoop": "sftp.statuses",
+    "SFTPCannotDelete": "sftp.statuses",
+    "SFTPInvalidParameter": "sftp.statuses",
+    "SFTPFileIsADirectory": "sftp.statuses",
+    "SFTPByteRangeLockConflict": "sftp.statuses",
+    "SFTPByteRangeLockRefused": "sftp.statuses",
+    "SFTPDeletePending": "sftp.statuses",
+    "SFTPFileCorrupt": "sftp.statuses",
+    "SFTPOwnerInvalid": "sftp.statuses",
+    "SFTPGroupInvalid": "sftp.statuses",
+    "SFTPNoMatchingByteRangeLock": "sftp.statuses",
+    "FX_OK": "sftp.statuses",
+    "FX_EOF": "sftp.statuses",
+    "FX_NO_SUCH_FILE": "sftp.statuses",
+    "FX_PERMISSION_DENIED": "sftp.statuses",
+    "FX_FAILURE": "sftp.statuses",
+    "FX_BAD_MESSAGE": "sftp.statuses",
+    "FX_NO_CONNECTION": "sftp.statuses",
+    "FX_CONNECTION_LOST": "sftp.statuses",
+    "FX_OP_UNSUPPORTED": "sftp.statuses",
+    "FX_INVALID_HANDLE": "sftp.statuses",
+    "FX_NO_SUCH_PATH": "sftp.statuses",
+    "FX_FILE_ALREADY_EXISTS": "sftp.statuses",
+    "FX_WRITE_PROTECT": "sftp.statuses",
+    "FX_NO_MEDIA": "sftp.statuses",
+    "FX_NO_SPACE_ON_FILESYSTEM": "sftp.statuses",
+    "FX_QUOTA_EXCEEDED": "sftp.statuses",
+    "FX_UNKNOWN_PRINCIPAL": "sftp.statuses",
+    "FX_LOCK_CONFLICT": "sftp.statuses",
+    "FX_DIR_NOT_EMPTY": "sftp.statuses",
+    "FX_NOT_A_DIRECTORY": "sftp.statuses",
+    "FX_INVALID_FILENAME": "sftp.statuses",
+    "FX_LINK_LOOP": "sftp.statuses",
+    "FX_CANNOT_DELETE": "sftp.statuses",
+    "FX_INVALID_PARAMETER": "sftp.statuses",
+    "FX_FILE_IS_A_DIRECTORY": "sftp.statuses",
+    "FX_BYTE_RANGE_LOCK_CONFLICT": "sftp.statuses",
+    "FX_BYTE_RANGE_LOCK_REFUSED": "sftp.statuses",
+    "FX_DELETE_PENDING": "sftp.statuses",
+    "FX_FILE_CORRUPT": "sftp.statuses",
+    "FX_OWNER_INVALID": "sftp.statuses",
+    "FX_GROUP_INVALID": "sftp.statuses",
+    "FX_NO_MATCHING_BYTE_RANGE_LOCK": "sftp.statuses",
+    "DEVNULL": "asyncssh_names",
+    "PIPE": "asyncssh_names",
+    "SEEK_CUR": "asyncssh_names",
+    "SEEK_END": "asyncssh_names",
+    "SEEK_SET": "asyncssh_names",
+    "STDOUT": "asyncssh_names",
+    "CompressionError": "asyncssh_names",
+    "IllegalUserName": "asyncssh_names",
+    "MACError": "asyncssh_names",
+    "ProtocolError": "asyncssh_names",
+    "ProtocolNotSupported": "asyncssh_names",
+    "ServiceNotAvailable": "asyncssh_names",
+    "ConfigParseError": "asyncssh_names",
+    "KeyEncryptionError": "asyncssh_names",
+    "KeyExportError": "asyncssh_names",
+    "KeyGenerationError": "asyncssh_names",
+    "KeyImportError": "asyncssh_names",
+    "PasswordChangeRequired": "asyncssh_names",
+    "BreakReceived": "asyncssh_names",
+    "SignalReceived": "asyncssh_names",
+    "TerminalSizeChanged": "asyncssh_names",
 }
 
 __all__ = list(_HOMES)

@@ -22,6 +22,9 @@ from .paths import SFTPPath, shown
 
 _REMOVALS = 256  # at once
 
+_DEEPEST = 2048  # directories in directories: a path has 4096 bytes
+
+Failed = Callable[[Callable[..., Any], bytes], None]
 OnError = Callable[[Callable[..., Any], bytes, Any], object]
 
 
@@ -69,6 +72,8 @@ class DirectoryMethods(PathMethods):
             patterns = [patterns]
         found: list[SFTPName] = []
         for pattern in patterns:
+            if not self.encode(pattern):
+                continue  # nothing fits it, and nobody can have meant anything by it
             fitting = await self._fitting(pattern)
             if not fitting and error_handler is not False:
                 error = SFTPNoSuchFile(f"nothing fits the pattern {pattern!r}")
@@ -102,9 +107,11 @@ class DirectoryMethods(PathMethods):
         """Makes a directory, and those it is in. Raises `SFTPFailure` if it is there."""
         there = self.compose_path(path).rstrip(b"/") or b"/"
         missing = []
-        while there not in (b"", b"/") and await self._file_type(there) is None:
+        while there not in (b"", b"/") and (kind := await self._file_type(there)) is None:
             missing.append(there)
             there = posixpath.dirname(there)
+        if there not in (b"", b"/") and missing and kind != FILEXFER_TYPE_DIRECTORY:
+            raise SFTPFailure(f"{shown(there)} is not a directory")
         if not missing and not (exist_ok and await self.isdir(there)):
             raise SFTPFailure(f"{shown(there)} exists")
         for each in reversed(missing):
@@ -139,31 +146,40 @@ class DirectoryMethods(PathMethods):
             return
         await self._remove_tree(there, failed)
 
-    async def _remove_tree(
-        self, path: bytes, failed: Callable[[Callable[..., Any], bytes], None]
-    ) -> None:
+    async def _remove_tree(self, path: bytes, failed: Failed) -> None:
+        # The directories on the way down, each with those in it that are not removed yet.
+        way = [(path, await self._empty(path, failed))]
+        while way:
+            if len(way) > _DEEPEST:
+                raise SFTPFailure(f"{shown(path)} is more than {_DEEPEST} directories deep")
+            at, left = way[-1]
+            if left:
+                below = left.pop()
+                way.append((below, await self._empty(below, failed)))
+                continue
+            way.pop()
+            try:
+                await self.rmdir(at)
+            except SFTPError:
+                failed(self.rmdir, at)
+
+    async def _empty(self, path: bytes, failed: Failed) -> list[bytes]:
+        """Removes the files of a directory; the directories that are in it."""
         names: list[SFTPName] = []
         try:
             names = await self._there.entries(path)
         except SFTPError:
             failed(self.scandir, path)
-        files = []
+        files: list[bytes] = []
+        directories: list[bytes] = []
         for name in names:
             below = posixpath.join(path, cast("bytes", name.filename))
-            if name.attrs.type == FILEXFER_TYPE_DIRECTORY:
-                await self._remove_tree(below, failed)
-            else:
-                files.append(below)
+            (directories if name.attrs.type == FILEXFER_TYPE_DIRECTORY else files).append(below)
         for first in range(0, len(files), _REMOVALS):
             await self._remove_files(files[first : first + _REMOVALS], failed)
-        try:
-            await self.rmdir(path)
-        except SFTPError:
-            failed(self.rmdir, path)
+        return directories
 
-    async def _remove_files(
-        self, paths: Sequence[bytes], failed: Callable[[Callable[..., Any], bytes], None]
-    ) -> None:
+    async def _remove_files(self, paths: Sequence[bytes], failed: Failed) -> None:
         ends = await asyncio.gather(*map(self.remove, paths), return_exceptions=True)
         for path, error in zip(paths, ends, strict=True):
             try:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Protocol
 
-from ..errors import SFTPError, SFTPNoSuchFile, SFTPPermissionDenied
-from .attrs import FILEXFER_TYPE_DIRECTORY, FILEXFER_TYPE_SYMLINK, SFTPAttrs, SFTPName
+from ..errors import SFTPError, SFTPFailure, SFTPNoSuchFile, SFTPPermissionDenied
+from .attrs import (
+    FILEXFER_TYPE_DIRECTORY,
+    FILEXFER_TYPE_SYMLINK,
+    FILEXFER_TYPE_UNKNOWN,
+    SFTPAttrs,
+    SFTPName,
+)
+from .paths import shown
 
+_DEEPEST = 64  # directories that a `**` goes down
+_MOST_STEPS = 1_000_000
 _MAGIC = re.compile(rb"[*?\[]")
 
 
@@ -46,54 +56,95 @@ def matches(name: bytes, pattern: bytes) -> bool:
     return fnmatchcase(_text(name), _text(pattern))
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A path that fits the first parts of a pattern, and how many those are."""
+
+    path: bytes
+    attrs: SFTPAttrs | None  # where they are known
+    done: int
+    depth: int = 0  # directories that a `**` went down
+
+
 async def search(tree: Tree, pattern: bytes) -> AsyncIterator[SFTPName]:
-    """What fits a pattern, in the order of names; their whole paths, in bytes."""
+    """What fits a pattern, in the order of names; their whole paths, in bytes.
+
+    A pattern that ends with a slash fits directories only, with a slash after them; one that ends
+    with `**` fits all that is below, and the directory itself. Raises `SFTPFailure` for what is
+    deeper, or more, than any real tree.
+    """
     start = b"/" if pattern.startswith(b"/") else b""
     parts = [part for part in pattern.split(b"/") if part]
     parts = [part for part, after in pairwise([*parts, b""]) if part != b"**" or after != b"**"]
-    if not pattern:
-        return
     only_directories = pattern.endswith(b"/") and bool(parts)
-    async for found in _search(tree, start, None, parts):
-        if not only_directories or await _is_directory(tree, found):
+    left = [_Step(start, None, 0)] if pattern else []
+    steps = 0
+    while left:
+        step = left.pop()
+        if step.done < len(parts):
+            left.extend(reversed(await _next(tree, step, parts)))
+            steps += 1
+            if steps > _MOST_STEPS:
+                raise SFTPFailure(f"{shown(pattern)}: there are more directories than {steps}")
+            continue
+        path = step.path or b"."
+        found = SFTPName(path, attrs=step.attrs or await tree.stat(path))
+        if not only_directories:
+            yield found
+        elif await _is_directory(tree, found):
+            found.filename = path if path.endswith(b"/") else path + b"/"
             yield found
 
 
-async def _search(
-    tree: Tree, path: bytes, attrs: SFTPAttrs | None, parts: list[bytes]
-) -> AsyncIterator[SFTPName]:
-    """What fits the rest of a pattern, below a path whose attributes may be known."""
-    if not parts:
-        yield SFTPName(path or b".", attrs=attrs or await tree.stat(path or b"."))
-        return
-    part, rest = parts[0], parts[1:]
+async def _next(tree: Tree, step: _Step, parts: list[bytes]) -> list[_Step]:
+    """What fits one part more, in order."""
+    part, last = parts[step.done], step.done == len(parts) - 1
     if part == b"**":
-        async for found in _search(tree, path, attrs, rest or [b"*"]):
-            yield found
-        for name in await _entries(tree, path):
-            # A link is not gone into: it may lead up again.
-            if name.attrs.type == FILEXFER_TYPE_DIRECTORY and _name(name)[:1] != b".":
-                async for found in _search(tree, _join(path, name), name.attrs, parts):
-                    yield found
-    elif has_magic(part):
-        for name in await _entries(tree, path):
-            if matches(_name(name), part) and (not rest or await _may_lead_on(tree, path, name)):
-                async for found in _search(tree, _join(path, name), name.attrs, rest):
-                    yield found
-    else:
-        there = posixpath.join(path, part)
+        return await _any_depth(tree, step, last=last)
+    if not has_magic(part):
+        there = posixpath.join(step.path, part)
         try:
-            attrs = await tree.stat(there, follow_symlinks=bool(rest))
+            attrs = await tree.stat(there, follow_symlinks=not last)
         except (SFTPNoSuchFile, FileNotFoundError, NotADirectoryError):
-            return
-        async for found in _search(tree, there, attrs, rest):
-            yield found
+            return []
+        return [_Step(there, attrs, step.done + 1, step.depth)]
+    return [
+        _Step(_join(step.path, name), name.attrs, step.done + 1, step.depth)
+        for name in await _entries(tree, step)
+        if matches(_name(name), part) and (last or await _may_lead_on(tree, step.path, name))
+    ]
 
 
-async def _entries(tree: Tree, path: bytes) -> list[SFTPName]:
+async def _any_depth(tree: Tree, step: _Step, *, last: bool) -> list[_Step]:
+    """A `**`: this directory, and each below it."""
+    if step.depth > _DEEPEST:
+        raise SFTPFailure(f"{shown(step.path)} is more than {_DEEPEST} directories deep")
+    here = [] if last and not step.path.strip(b"/.") else [replace(step, done=step.done + 1)]
+    names = [name for name in await _entries(tree, step) if _name(name)[:1] != b"."]
+    if last and step.depth == 0 and not names and not await _is_directory(tree, _named(step)):
+        return []  # a file has nothing below it, and is no directory itself
+    below = []
+    for name in names:
+        path = _join(step.path, name)
+        # A link is not gone into: it may lead up again.
+        if name.attrs.type == FILEXFER_TYPE_DIRECTORY:
+            below.append(_Step(path, name.attrs, step.done, step.depth + 1))
+        elif last:
+            below.append(_Step(path, name.attrs, step.done + 1, step.depth))
+    return here + below
+
+
+def _named(step: _Step) -> SFTPName:
+    return SFTPName(step.path or b".")
+
+
+async def _entries(tree: Tree, step: _Step) -> list[SFTPName]:
     """What is in a directory; nothing, if it is none, or is not to be read."""
+    kind = FILEXFER_TYPE_UNKNOWN if step.attrs is None else step.attrs.type
+    if kind not in (FILEXFER_TYPE_DIRECTORY, FILEXFER_TYPE_SYMLINK, FILEXFER_TYPE_UNKNOWN):
+        return []
     try:
-        return sorted(await tree.entries(path or b"."), key=_name)
+        return sorted(await tree.entries(step.path or b"."), key=_name)
     except (SFTPNoSuchFile, SFTPPermissionDenied, FileNotFoundError):
         return []
     except (NotADirectoryError, PermissionError):

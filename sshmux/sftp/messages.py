@@ -18,12 +18,14 @@ from ..errors import (
     SFTPError,
     SFTPFailure,
     SFTPNoConnection,
+    SFTPNoSpaceOnFilesystem,
     SFTPNoSuchFile,
     SFTPOpUnsupported,
     SFTPPermissionDenied,
 )
 from .fields import Malformed, Unpacker, string
 from .paths import shown
+from .statuses import FX_NO_SPACE_ON_FILESYSTEM, LATER
 
 VERSION = 3
 
@@ -49,6 +51,8 @@ _LENGTH = struct.Struct(">I")
 _WORDS = 2000  # bytes of what a server says of an error
 
 _ERRORS: dict[int, Callable[[str, str], SFTPError]] = {
+    **{kind.code: kind for kind in LATER},
+    FX_NO_SPACE_ON_FILESYSTEM: SFTPNoSpaceOnFilesystem,
     SFTPEOFError.code: SFTPEOFError,
     SFTPNoSuchFile.code: SFTPNoSuchFile,
     SFTPPermissionDenied.code: SFTPPermissionDenied,

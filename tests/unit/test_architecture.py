@@ -61,7 +61,7 @@ IMPORTS = {name: imports_of(name) for name in SOURCES}
 
 # Lower floors first, a package a floor. The packages inside openssh have floors of their own below.
 FLOORS = [
-    {"sshmux.errors", "sshmux.config"},
+    {"sshmux.errors", "sshmux.config", "sshmux.asyncssh_names"},
     {"sshmux.system"},
     {"sshmux.openssh"},
     {"sshmux.session"},
@@ -166,7 +166,10 @@ PURE = [
     "sshmux.sftp.changes",
     "sshmux.sftp.fields",
     "sshmux.sftp.messages",
+    "sshmux.sftp.links",
     "sshmux.sftp.paths",
+    "sshmux.sftp.statuses",
+    "sshmux.sftp.text",
     "sshmux.cli.report",
     "sshmux.pool.slots",
     "sshmux.pool.stats",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,53 @@ def test_every_error_is_public() -> None:
     from sshmux import errors
 
     assert set(errors.__all__) <= set(sshmux.__all__)
+
+
+def test_every_exception_of_asyncsshs_is_here_by_its_name() -> None:
+    """`import sshmux as asyncssh` must not fail in an `except` clause, when it matters most."""
+    theirs = pytest.importorskip("asyncssh")
+    names = [
+        name
+        for name in dir(theirs)
+        if isinstance(kind := getattr(theirs, name), type) and issubclass(kind, Exception)
+    ]
+    assert len(names) > 50
+    for name in [*names, "PIPE", "DEVNULL", "STDOUT", "SEEK_SET", "SEEK_CUR", "SEEK_END"]:
+        ours = getattr(sshmux, name)
+        if name in names:
+            assert issubclass(ours, Exception)
+            assert issubclass(ours, sshmux.SFTPError) == name.startswith("SFTP")
+            assert issubclass(ours, ValueError) >= issubclass(getattr(theirs, name), ValueError)
+        else:
+            assert ours == getattr(theirs, name)
+    codes = [name for name in vars(theirs.constants) if re.fullmatch("FX_(?!V._END)[A-Z_]+", name)]
+    assert len(codes) == 32
+    for name in codes:
+        assert getattr(sshmux, name) == getattr(theirs.constants, name)
+    for name in names:
+        if name.startswith("SFTP") and name != "SFTPError":
+            error = getattr(sshmux, name)("why", "en")
+            assert error.code == getattr(theirs, name)("why").code or name in OWN_CODES
+            assert (error.reason, error.lang) == ("why", "en")
+
+
+OWN_CODES = {"SFTPNoSpaceOnFilesystem"}  # here it is what version 3 calls a failure
+
+
+def test_names_of_the_module_sftp() -> None:
+    from sshmux import sftp
+
+    for name in (
+        "SFTPFailure",
+        "SFTPError",
+        "SFTPClient",
+        "SFTPAttrs",
+        "FX_EOF",
+        "SFTPDirNotEmpty",
+    ):
+        assert getattr(sftp, name) is getattr(sshmux, name)
+    with pytest.raises(AttributeError, match="no attribute 'SFTPNonsense'"):
+        sftp.SFTPNonsense  # noqa: B018
 
 
 def test_a_name_that_is_not_there() -> None:

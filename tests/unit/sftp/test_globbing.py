@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshmux import FILEXFER_TYPE_DIRECTORY, SFTPAttrs, SFTPFailure, SFTPName
 from sshmux.sftp.filesystems import LocalFiles
 from sshmux.sftp.globbing import has_magic, matches, search
 
+DIRECTORY = SFTPAttrs(type=FILEXFER_TYPE_DIRECTORY, permissions=0o40755)
 FILES = (
     *("a", "b", "ab", "a.txt", ".hidden", "[x]", "a b", "-n", "new\nline"),
     *("d/a", "d/.h", "d/e/a", "d/e/b.txt", "d/e/f/a", ".dot/a", "ä/a", "z*/a"),
@@ -120,3 +122,36 @@ def test_any_bytes_are_a_pattern(name: bytes, pattern: bytes) -> None:
     matches(name, pattern)
     if not has_magic(pattern):
         assert matches(name, pattern) == (name == pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("d/**", ["d", "d/a", "d/e", "d/e/a", "d/e/b.txt", "d/e/f", "d/e/f/a", "d/up"]),
+        ("**/e*/", ["d/e/", "empty/"]),
+        ("d/", ["d/"]),
+        ("a/", []),
+        ("a/**", []),
+    ],
+)
+async def test_ends_of_a_pattern(
+    tree: Path, pattern: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slash fits directories, and stays; `**` includes the directory itself."""
+    monkeypatch.chdir(tree)
+    assert sorted(map(os.fsdecode, await found(pattern.encode()))) == expected
+
+
+class Endless:
+    """A server whose every directory has a directory in it."""
+
+    async def entries(self, path: bytes) -> list[SFTPName]:
+        return [SFTPName(b"d", attrs=DIRECTORY)]
+
+    async def stat(self, path: bytes, *, follow_symlinks: bool = True) -> SFTPAttrs:
+        return DIRECTORY
+
+
+async def test_a_tree_without_an_end_is_refused() -> None:
+    with pytest.raises(SFTPFailure, match="64 directories deep"):
+        _ = [name async for name in search(Endless(), b"**")]
