@@ -10,11 +10,12 @@ import contextlib
 import errno
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from ..errors import SFTPBadMessage, SFTPEOFError, SFTPError, SFTPSourceChanged
-from .attrs import SFTPAttrs
+from .attrs import SFTPAttrs, SFTPVFSAttrs
 from .channel import Reply, answer
 from .local_file import LocalFile
 from .operations import Operations, data_of
@@ -29,6 +30,14 @@ _UNTOLD = 64 * 1024 * 1024  # bytes of a file that says it has none, as those in
 _ZEROS = bytes(256 * 1024)  # no piece is longer
 
 Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """An open file of the server."""
+
+    handle: bytes
+    path: bytes
 
 
 def block_of(given: int | None, most: int) -> int:
@@ -124,13 +133,21 @@ class PipelinedWriter:
 
     Parameters:
         confirmed: called with the size of each piece, once it was written.
+        look: tells how full the file system is, when a piece could not be written.
     """
 
     def __init__(
-        self, server: Operations, handle: bytes, most: int, confirmed: Progress | None = None
+        self,
+        server: Operations,
+        handle: bytes,
+        most: int,
+        confirmed: Progress | None = None,
+        *,
+        look: Callable[[], Awaitable[SFTPVFSAttrs]] | None = None,
     ) -> None:
         self._server = server
         self._handle = handle
+        self._look = look or partial(server.fstatvfs, handle)
         self._most = most
         self._confirmed = confirmed
         self._pending: deque[tuple[int, asyncio.Future[Reply]]] = deque()
@@ -151,7 +168,7 @@ class PipelinedWriter:
         try:
             answer(await future)
         except SFTPError as error:
-            raise await self._server.why_not_written(self._handle, error) from None
+            raise await self._server.why_not_written(error, self._look) from None
         if self._confirmed is not None:
             self._confirmed(size)
 
@@ -169,7 +186,7 @@ async def write(
         try:
             answer(await server.write(handle, start, data))
         except SFTPError as error:
-            raise await server.why_not_written(handle, error) from None
+            raise await server.why_not_written(error, partial(server.fstatvfs, handle)) from None
         return
     sending, view = PipelinedWriter(server, handle, most), memoryview(data)
     try:
@@ -228,7 +245,7 @@ async def download(
 
 async def upload(
     server: Operations,
-    handle: bytes,
+    target: RemoteFile,
     size: Size,
     source: LocalFile,
     *,
@@ -237,7 +254,10 @@ async def upload(
     sparse: bool,
     progress: Progress | None,
 ) -> None:
-    """A whole file from here into an open, empty one on the remote.
+    """A whole file from here into an open, empty one on the remote, which is closed.
+
+    It is closed in the same round trip as the last piece is written, so a full file system is asked
+    for by the path.
 
     Parameters:
         sparse: holes are left out.
@@ -251,7 +271,9 @@ async def upload(
         if progress is not None:
             progress(done)
 
-    sending = PipelinedWriter(server, handle, most, confirmed)
+    handle, look = target.handle, partial(server.statvfs, target.path)
+    sending = PipelinedWriter(server, handle, most, confirmed, look=look)
+    closing: asyncio.Future[Reply] | None = None
     reading = source.begin(partial(_read, at, sparse))
     try:
         while True:
@@ -270,10 +292,16 @@ async def upload(
                 await sending.send(found + offset, view[offset : offset + block])
             if excess:
                 break
-        await sending.finish()
         if total > at and not size.excess(total):  # it ends with a hole
             await server.fsetstat(handle, SFTPAttrs(size=total))
             confirmed(total - at)
+        closing = server.closing(handle)
+        await sending.finish()
+        answer(await closing)  # what closing says counts, too
+    except BaseException:
+        if closing is None:
+            server.drop(handle)
+        raise
     finally:
         sending.give_up()
     size.check(total)

@@ -54,8 +54,12 @@ class Channel:
                     future.set_result((kind, body))
             self._end_if_idle()
         except Malformed as error:
-            self.fail(SFTPBadMessage(f"the server does not speak SFTP as it should: {error}"))
-            self._on_odd()
+            self.refuse(SFTPBadMessage(f"the server does not speak SFTP as it should: {error}"))
+
+    def refuse(self, error: SFTPBadMessage) -> None:
+        """What the server says makes no sense: the session is ended."""
+        self.fail(error)
+        self._on_odd()
 
     def _greeted(self, version: int, body: memoryview) -> None:
         if self.hello.done():

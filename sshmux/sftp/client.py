@@ -30,7 +30,11 @@ class SFTPClient(DirectoryMethods, FileMethods, TransferMethods, OwnContext):
 
     @property
     def limits(self) -> SFTPLimits:
-        """The largest that the server takes."""
+        """The largest that the server takes.
+
+        It tells them in answer to the first thing that is asked: before, they are what every server
+        takes.
+        """
         return self._server.limits
 
     @property

@@ -22,7 +22,7 @@ _PIECE = 64 * 1024 * 1024  # bytes that the server copies by itself between two 
 
 Progress = Callable[[int], object] | None
 OpensLocal = Callable[[], Awaitable[LocalFile]]
-OpensRemote = Callable[[], Awaitable[bytes]]
+OpensRemote = Callable[[], Awaitable[bulk.RemoteFile]]
 
 
 class SFTPFileCopier:
@@ -32,10 +32,18 @@ class SFTPFileCopier:
         self._server = server
         self._sparse = how.sparse
         self._accept = how.on_change == "accept"
-        given, limits = how.block_size, server.limits
-        self._read = bulk.block_of(given, limits.max_read_len)
-        self._write = bulk.block_of(given, limits.max_write_len)
+        self._block = how.block_size
         self._most = how.max_requests
+
+    # Asked once a file is open: by then the server has told its limits.
+
+    @property
+    def _read(self) -> int:
+        return bulk.block_of(self._block, self._server.limits.max_read_len)
+
+    @property
+    def _write(self) -> int:
+        return bulk.block_of(self._block, self._server.limits.max_write_len)
 
     def _requests(self, block: int, size: int | None = 1) -> int:
         if self._most > 0:
@@ -48,7 +56,7 @@ class SFTPFileCopier:
     async def get(self, source: Item, target: OpensLocal, progress: Progress) -> None:
         """From there to here."""
         size = source.attrs.size
-        async with self._there(self._source(source)) as handle, _here(target) as file:
+        async with self._reading(source) as handle, _here(target) as file:
             await bulk.download(
                 *(self._server, handle, self._size(size), file),
                 block=self._read,
@@ -60,9 +68,9 @@ class SFTPFileCopier:
     async def put(self, source: Item, target: OpensRemote, progress: Progress) -> None:
         """From here to there."""
         opening = partial(_open_source, source.path, follow=source.follow)
-        async with _here(opening) as file, self._there(target) as handle:
+        async with _here(opening) as file:
             await bulk.upload(
-                *(self._server, handle, self._size(file.size), file),
+                *(self._server, await target(), self._size(file.size), file),
                 block=self._write,
                 most=self._requests(self._write),
                 sparse=self._sparse and file.size > self._write,
@@ -74,7 +82,7 @@ class SFTPFileCopier:
         size, checked_size = source.attrs.size or 0, self._size(source.attrs.size)
         if self._accept:
             size = 0
-        async with self._there(self._source(source)) as read, self._there(target) as written:
+        async with self._reading(source) as read, self._there(target) as written:
             if not size:  # up to its end: it may not know its size, as those in /proc
                 await self._server.copy_data(read, 0, 0, written, 0)
             for at in range(0, size, _PIECE):
@@ -98,8 +106,9 @@ class SFTPFileCopier:
         self, source: Item, target: OpensRemote, progress: Progress
     ) -> None:
         """By a server that cannot do it by itself."""
-        block, size = min(self._read, self._write), source.attrs.size
-        async with self._there(self._source(source)) as read, self._there(target) as written:
+        size = source.attrs.size
+        async with self._reading(source) as read, self._there(target) as written:
+            block = min(self._read, self._write)
             await bulk.through_local(
                 *(self._server, (read, written), self._size(size)),
                 block=block,
@@ -107,13 +116,19 @@ class SFTPFileCopier:
                 progress=progress,
             )
 
-    def _source(self, source: Item) -> OpensRemote:
-        return partial(self._server.open, source.path, FXF_READ, SFTPAttrs())
+    @contextlib.asynccontextmanager
+    async def _reading(self, source: Item) -> AsyncIterator[bytes]:
+        """A remote file that is read. Nothing depends on what closing it says: it costs no time."""
+        handle = await self._server.open(source.path, FXF_READ, SFTPAttrs())
+        try:
+            yield handle
+        finally:
+            self._server.drop(handle)
 
     @contextlib.asynccontextmanager
     async def _there(self, opening: OpensRemote) -> AsyncIterator[bytes]:
-        """A remote file, open in the block. What closing it says counts, too."""
-        handle = await opening()
+        """A remote file that is written. What closing it says counts, too."""
+        handle = (await opening()).handle
         try:
             yield handle
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import (
@@ -75,6 +75,10 @@ class Operations:
 
     Parameters:
         extensions: those it says it has.
+
+    Attributes:
+        limits: the server's, once it has told them: before it answers anything that was asked
+            after `ask_limits`. Until then, what every server takes.
     """
 
     def __init__(self, channel: Channel, extensions: dict[bytes, bytes]) -> None:
@@ -96,6 +100,10 @@ class Operations:
     async def close(self, handle: bytes) -> None:
         """Closes a file or directory."""
         await self._ask(CLOSE, string(handle))
+
+    def closing(self, handle: bytes) -> asyncio.Future[Reply]:
+        """Closes it as soon as what was asked of it before is done: the answer is a status."""
+        return self.channel.send(CLOSE, string(handle))
 
     def drop(self, handle: bytes) -> None:
         """Closes what is of no interest any more: nobody waits for that, nor for an error."""
@@ -206,11 +214,22 @@ class Operations:
         """The same, of a path that may begin with `~` or `~user`."""
         return _one_name(await self._extended(EXPAND_PATH, string(path), (NAME,), path))
 
-    async def learn_limits(self) -> None:
-        """Asks the server for its limits, if it has any."""
-        if not self.has(LIMITS):
+    def ask_limits(self) -> None:
+        """Asks the server for its limits, if it has any, which saves a round trip: see `limits`."""
+        if self.has(LIMITS):
+            asked = self.channel.send(EXTENDED, extended(LIMITS[0], b""))
+            asked.add_done_callback(self._learn_limits)
+
+    def _learn_limits(self, asked: asyncio.Future[Reply]) -> None:
+        if asked.cancelled() or asked.exception() is not None:
+            return  # the session is over, and what it is used for tells why
+        try:
+            told = _decoded(SFTPLimits.decode, expect(asked.result(), (EXTENDED_REPLY,)))
+        except SFTPBadMessage as error:
+            self.channel.refuse(error)
             return
-        told = _decoded(SFTPLimits.decode, await self._extended(LIMITS, b"", (EXTENDED_REPLY,)))
+        except SFTPError:
+            return  # it has none after all
         self.limits = SFTPLimits(
             told.max_packet_len,
             min(told.max_read_len or _LEAST, _MOST),
@@ -218,11 +237,13 @@ class Operations:
             told.max_open_handles,
         )
 
-    async def why_not_written(self, handle: bytes, error: SFTPError) -> SFTPError:
+    async def why_not_written(
+        self, error: SFTPError, look: Callable[[], Awaitable[SFTPVFSAttrs]]
+    ) -> SFTPError:
         """A better word for a failed write, if the file system turns out to be full."""
         if isinstance(error, SFTPFailure) and self.has(FSTATVFS):
             try:
-                full = (await self.fstatvfs(handle)).bavail == 0
+                full = (await look()).bavail == 0
             except SFTPError:
                 return error
             if full:

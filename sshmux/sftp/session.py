@@ -84,7 +84,7 @@ class Session:
                 writer.write(greeting())
             known = extensions(await self.channel.hello)
             server = Operations(self.channel, known)
-            await server.learn_limits()
+            server.ask_limits()
         except (SFTPError, Malformed, ConnectionLost, OSError) as error:
             if self._silent:
                 await self._end()

@@ -18,6 +18,7 @@ from ..errors import (
     SFTPPermissionDenied,
 )
 from .attrs import FILEXFER_TYPE_DIRECTORY, FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_SYMLINK, SFTPAttrs
+from .bulk import RemoteFile
 from .links import stays_inside
 from .listing import entries
 from .local_file import LocalFile, files, take
@@ -183,8 +184,8 @@ class RemoteTarget:
         """The path as the caller sees it, and the server."""
         return self._to if path == self._exact else posixpath.join(self._base, path)
 
-    async def open(self, path: bytes, mode: int | None) -> bytes:
-        """Opens a file to be written from its start: its handle.
+    async def open(self, path: bytes, mode: int | None) -> RemoteFile:
+        """Opens a file to be written from its start.
 
         A link that a tree has in its place is replaced, and so is a file that is not to be written.
         """
@@ -194,7 +195,7 @@ class RemoteTarget:
             await self._server.remove(there)
             flags |= FXF_EXCL
         try:
-            return await self._server.open(there, flags, attrs)
+            return RemoteFile(await self._server.open(there, flags, attrs), there)
         except SFTPPermissionDenied:
             found = None
             with contextlib.suppress(SFTPNoSuchFile, SFTPPermissionDenied):
@@ -202,7 +203,7 @@ class RemoteTarget:
             if found != FILEXFER_TYPE_REGULAR:
                 raise
             await self._server.remove(there)
-            return await self._server.open(there, flags | FXF_EXCL, attrs)
+            return RemoteFile(await self._server.open(there, flags | FXF_EXCL, attrs), there)
 
     async def make_directory(self, path: bytes, mode: int | None) -> int | None:
         """Makes a directory; looks at one that is there."""
