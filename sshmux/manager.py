@@ -21,8 +21,9 @@ from .login.dialler import Dialler
 from .login.jumps import JumpHosts
 from .login.secret_storage import SecretStorage
 from .login.totp import OneTimeCodes
-from .openssh.control.directory import ControlDir, own_identity
+from .openssh.control.directory import ControlDir
 from .openssh.control.guardian import Guardian
+from .openssh.control.record import own_identity
 from .openssh.control.sweep import sweep
 from .pool.borrow import Borrow
 from .pool.events import Events, Subscriber

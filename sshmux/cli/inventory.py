@@ -11,7 +11,9 @@ from typing import Any
 
 import psutil
 
-from ..openssh.control.directory import ControlDir, Entry, Record
+from ..openssh.control.directory import ControlDir
+from ..openssh.control.entry import Entry
+from ..openssh.control.record import Record
 from ..system.clock import now
 
 

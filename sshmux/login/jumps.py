@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import ConnectionConfig
 from ..errors import ConfigError, DisconnectError, Error, fresh_copy
-from ..openssh.control.directory import JUMP_LABEL
+from ..openssh.control.naming import JUMP_LABEL
 from ..openssh.resolve import Resolved, resolve
 from ..session.link import Link
 from ..system.tasks import TaskGroup

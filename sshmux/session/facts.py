@@ -17,7 +17,7 @@ class ClusterFacts:
 
     shell: Shell = "unknown"
     max_sessions: int = 10
-    login_factor: str = ""  # what the last log-in took: see `openssh.control.directory.Record`
+    login_factor: str = ""  # what the last log-in took: see `openssh.control.record.Record`
     foreign: bool = False  # the master is the user's own
     session_options: SessionOptions | None = None  # what the user's config asks for each
     resolving: asyncio.Task[Resolved] | None = field(default=None, repr=False)

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import psutil
 
 from .exitwatch import ExitWatch
 from .tasks import settle
 
-_CREATION_SLACK = 2.0  # seconds: psutil derives creation times from the boot time, which drifts
+_LINUX = sys.platform.startswith("linux")
 
 
 @dataclass(frozen=True)
@@ -29,28 +32,28 @@ class Usage:
 
 @dataclass(frozen=True)
 class ProcessId:
-    """Which process is meant: the pid and, because pids come back, when it was created."""
+    """Which process is meant: the pid and, because pids come back, when it was started.
+
+    Attributes:
+        started: in words that are compared, and never read: the boot, and the clock ticks from it
+            to the start (macOS: the kernel's own start time). The wall clock has no part in it: it
+            may be stepped, and psutil's creation times step with it.
+    """
 
     pid: int
-    created: float
+    started: str
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
         """The identity of a running process, or None when there is none."""
-        try:
-            return cls(pid, psutil.Process(pid).create_time())
-        except psutil.Error:
-            return None
+        seen = _look(pid)
+        return cls(pid, seen.started) if seen is not None else None
 
     @property
     def alive(self) -> bool:
         """Whether this very process runs (a zombie does not)."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < _CREATION_SLACK
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        seen = _look(self.pid)
+        return seen is not None and seen.runs and seen.started == self.started
 
     @property
     def exiting(self) -> bool:
@@ -59,7 +62,7 @@ class ProcessId:
         An exiting process loses its memory before its descriptors (Linux: do_exit), and without
         memory it has no program (man 5 proc: exe). False where that cannot be looked at.
         """
-        if sys.platform != "linux":
+        if not _LINUX:
             return False
         try:
             os.readlink(f"/proc/{self.pid}/exe")
@@ -85,9 +88,31 @@ class ProcessId:
 
     def signal(self, number: int) -> None:
         """Sends a signal, unless the process is gone."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(ProcessLookupError, PermissionError), self._pinned() as pinned:
+            if not self.alive:
+                return
+            if pinned is None:
                 os.kill(self.pid, number)
+            else:
+                signal.pidfd_send_signal(pinned, number)
+
+    @contextlib.contextmanager
+    def _pinned(self) -> Iterator[int | None]:
+        """A descriptor of the process that has the pid now, so that none can take its place.
+
+        None where there are no such descriptors, or none is left.
+        """
+        try:
+            pinned = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            raise
+        except (AttributeError, OSError):
+            yield None
+            return
+        try:
+            yield pinned
+        finally:
+            os.close(pinned)
 
     async def wait_gone(self, timeout: float) -> bool:
         """Waits until the process is gone. False when `timeout` seconds were not enough."""
@@ -106,3 +131,43 @@ class ProcessId:
             return not self.alive
         finally:
             watch.cancel()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    started: str
+    runs: bool
+
+
+def _look(pid: int) -> _Seen | None:
+    """What can be seen of a pid now; None when there is no such process."""
+    if _LINUX:
+        return _look_in_proc(pid)
+    try:
+        process = psutil.Process(pid)
+        return _Seen(repr(process.create_time()), process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return None
+
+
+def _look_in_proc(pid: int) -> _Seen | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, which may have any character in it.
+    fields = text[text.rfind(b")") + 2 :].split()
+    try:
+        state, ticks = fields[0], int(fields[19])
+    except (IndexError, ValueError):
+        return None
+    return _Seen(f"{_boot()}/{ticks}", state not in (b"Z", b"X", b"x"))
+
+
+@cache
+def _boot() -> str:
+    """Which boot of this machine it is."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

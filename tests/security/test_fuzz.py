@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sshmux import ConnectionConfig, Error
 from sshmux.openssh import diagnostics, jump, remote_shell, resolve
 from sshmux.openssh.askpass import prompts
-from sshmux.openssh.control.directory import Record
+from sshmux.openssh.control.record import Record
 from sshmux.openssh.mux.decoder import Decoder, ordinary_exit
 from sshmux.openssh.mux.fields import MAX_FRAME, ProtocolError
 from sshmux.openssh.mux.protocol import (
@@ -191,7 +191,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=5,
 )
-SOUND = Record("n", "c", "1", "u@h", "d", "node", 1.0, 0, 5, 2.0, 6, 3.0)
+SOUND = Record("n", "c", "1", "u@h", "d", "node", 1.0, 0, 5, "b/2", 6, "b/3")
 
 
 @given(

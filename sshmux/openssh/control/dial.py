@@ -26,9 +26,11 @@ from ..askpass.launch import Launch, Listener, launch
 from ..diagnostics import declined, diagnose, timed_out
 from ..environment import client_environment
 from ..version import ssh_version
-from .directory import ControlDir, Entry, Record
+from .directory import ControlDir
+from .entry import Entry
 from .lease import Lease
 from .master import Master, end_process
+from .record import Record
 
 log = logging.getLogger("sshmux.dial")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from ...config import ConnectionConfig
 from ...errors import ConnectionLost, ControlDirError
 from ...system.clock import now
-from .directory import Entry, Record, node
+from .entry import Entry
 from .master import Ask, Master
+from .record import Record, node
 
 _HOLD_DEADLINE = 5.0  # seconds for it to answer on its socket
 

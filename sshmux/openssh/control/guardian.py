@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...system.identity import ProcessId
 from ...system.processes import Child, spawn
-from .directory import RECORD_SUFFIX, SOCKET_SUFFIX
+from .naming import RECORD_SUFFIX, SOCKET_SUFFIX
 
 # $1 directory, $2 owner's pid. A shell has no event to wait for here, so it looks every second,
 # with builtins alone, and every five seconds after five minutes: a persistent master may stay.

@@ -19,8 +19,9 @@ from ...system.clock import now
 from ...system.identity import ProcessId, Usage
 from ...system.processes import capture
 from .. import argv
-from .directory import Entry, Record, own_identity, with_owner
+from .entry import Entry
 from .lease import Lease
+from .record import Record, own_identity, with_owner
 
 log = logging.getLogger("sshmux.master")
 
@@ -65,7 +66,7 @@ class Master:
             process = ProcessId.of(pid)
             if process is None or not lease.held:
                 raise ConnectionLost(f"the master of {config.address} ended as it started")
-            record = replace(record, master_pid=process.pid, master_created=process.created)
+            record = replace(record, master_pid=process.pid, master_started=process.started)
             master.record = with_owner(record, own_identity())
             entry.write(master.record)
         except BaseException:

@@ -14,8 +14,10 @@ from ...config import ConnectionConfig
 from ...errors import Error
 from ...system.processes import capture
 from .. import argv, remote
-from .directory import ControlDir, Entry, Record
+from .directory import ControlDir
+from .entry import Entry
 from .master import end_process
+from .record import Record
 
 log = logging.getLogger("sshmux.sweep")
 

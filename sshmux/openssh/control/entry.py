@@ -1,0 +1,92 @@
+"""One name in the control directory: a socket, and the record beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ...errors import ControlDirError
+from .naming import JUMP_LABEL, RECORD_SUFFIX, SOCKET_SUFFIX, half_made
+from .record import Record
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in the directory."""
+
+    directory: Path
+    name: str
+
+    @cached_property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.directory / (self.name + SOCKET_SUFFIX)
+
+    @cached_property
+    def record_path(self) -> Path:
+        """The record beside it."""
+        return self.directory / (self.name + RECORD_SUFFIX)
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether others may be reached through it: then it is ended after them."""
+        return self.name.startswith(JUMP_LABEL)
+
+    def read(self) -> Record | None:
+        """The record, or None when there is none that can be read."""
+        try:
+            return Record.from_json(self.record_path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def write(self, record: Record) -> None:
+        """Replaces the record atomically."""
+        temporary = self.directory / half_made(self.name)
+        try:
+            create(temporary, record.to_json())
+            temporary.replace(self.record_path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise ControlDirError(f"cannot write {self.record_path}: {error.strerror}") from error
+
+    def claim(self) -> Record | None:
+        """Takes the record out of everybody else's reach; None when somebody was faster.
+
+        rename() has one winner. The winner writes the record anew, or removes the entry.
+        """
+        private = self.directory / half_made(self.name)
+        try:
+            self.record_path.rename(private)
+        except OSError:
+            return None
+        try:
+            return Record.from_json(private.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+        finally:
+            with contextlib.suppress(OSError):
+                private.unlink()
+
+    def touch(self) -> None:
+        """Marks the connection as used now: the record's mtime is when it was last given back."""
+        with contextlib.suppress(OSError):
+            os.utime(self.record_path)
+
+    def remove(self) -> None:
+        """Removes socket and record, as far as they are there."""
+        for path in (self.socket, self.record_path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def create(path: Path, text: str) -> None:
+    """A new file, for our eyes only. Raises `FileExistsError`, or another `OSError`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text.encode("utf-8"))
+    finally:
+        os.close(fd)
