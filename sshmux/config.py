@@ -138,9 +138,9 @@ class ConnectionConfig:
         check_seconds("timeout", self.timeout, positive=True)
         check_seconds("keepalive_interval", self.keepalive_interval)
         for name in ("key_file", "known_hosts_file", "config_file"):
-            self._set(name, _path(name, getattr(self, name)))
+            self._set(name, check_path(name, getattr(self, name)))
         if self.control_path != "config":
-            self._set("control_path", _path("control_path", self.control_path))
+            self._set("control_path", check_path("control_path", self.control_path))
             if "%" in str(self.control_path or ""):
                 raise ConfigError(
                     f"control_path {str(self.control_path)!r}: tokens are not expanded here; use "
@@ -320,7 +320,8 @@ def _check_int(name: str, value: object, low: int, high: int) -> None:
         raise ConfigError(f"{name}={value}: use {low} to {high}")
 
 
-def _path(name: str, value: object) -> Path | None:
+def check_path(name: str, value: object) -> Path | None:
+    """A path that ssh can be told, made absolute; None for None. Raises `ConfigError`."""
     if value is None:
         return None
     if not isinstance(value, str | os.PathLike):

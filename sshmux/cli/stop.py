@@ -9,6 +9,7 @@ import click
 
 from ..openssh import argv
 from ..openssh.control.directory import ControlDir
+from ..openssh.control.evidence import recorded_master
 from ..openssh.control.master import end_process
 from ..openssh.control.sweep import end_running
 from ..system.processes import capture
@@ -67,8 +68,8 @@ async def _stop_all(items: list[inventory.Item], drain: float) -> None:
 
 async def _stop(item: inventory.Item, drain: float) -> None:
     """Drains, if that is wanted; ends what runs; then -O exit, SIGTERM, SIGKILL."""
-    process = item.record.master if item.record else None
-    if process is not None and item.alive:
+    process = recorded_master(item.entry, item.record) if item.record else None
+    if process is not None:
         # -O stop lets the running commands end; but the master stays as long as its owner's
         # lease does, so the end of the drain is the end.
         drained = drain > 0 and await _ask(item, "stop") and await process.wait_gone(drain)

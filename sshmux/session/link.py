@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -336,9 +335,8 @@ class Link:
 
     def window_changed(self) -> None:
         """Lets the master look at the sizes of all its sessions' terminals (clientloop.c)."""
-        if self.master.alive and self.master.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.master.pid, signal.SIGWINCH)
+        if self.master.alive and self.master.record.master is not None:
+            self.master.record.master.signal(signal.SIGWINCH)
 
     async def _judge(self, execution: Execution) -> int:
         """What the end of a session means, once it is over."""

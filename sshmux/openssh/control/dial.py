@@ -28,6 +28,7 @@ from ..environment import client_environment
 from ..version import ssh_version
 from .directory import ControlDir
 from .entry import Entry
+from .evidence import is_master, is_mine
 from .lease import Lease
 from .master import Master, end_process
 from .record import Record
@@ -122,7 +123,7 @@ async def dial(
         return await _hold(config, entry, replace(record, login_factor=_took(way.answerer)))
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
-        await run_to_end(partial(_undo, started, entry))
+        await run_to_end(partial(_undo, started, entry, config.ssh_program))
         if isinstance(error, TimeoutError) and not isinstance(error, Error):
             raise timed_out(config, started.stderr) from None
         raise
@@ -184,14 +185,14 @@ async def _hold(config: ConnectionConfig, entry: Entry, record: Record) -> Maste
         ) from error
 
 
-async def _undo(started: Launch, entry: Entry) -> None:
+async def _undo(started: Launch, entry: Entry, program: str) -> None:
     """Ends ssh, and the master too in case it had just gone into the background."""
     await started.end()
     with contextlib.suppress(OSError, TimeoutError, ConnectionLost):
         lease, pid = await Lease.take(entry.socket, lambda: None, _UNDO_DEADLINE)
         lease.close()
         process = ProcessId.of(pid)
-        if process is not None:
+        if process is not None and is_master(process, entry.socket, program):
             await end_process(process)
     entry.remove()
 
@@ -205,6 +206,8 @@ async def adopt(config: ConnectionConfig, directory: ControlDir) -> Master | Non
     for entry in directory.entries():
         record = entry.read()
         if record is None or record.digest != wanted or not _adoptable(record):
+            continue
+        if not is_mine(entry):
             continue
         claimed = entry.claim()
         if claimed is None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import ControlDirError
 from ...system.clock import now
-from . import naming
+from . import place
 from .entry import Entry, create
 from .naming import (
-    MIN_LABEL,
     entry_name,
     entry_of,
     is_half_made,
@@ -27,7 +25,6 @@ from .naming import (
     readable,
     shorten,
 )
-from .place import default_path
 from .record import Record, node, own_identity
 
 
@@ -35,24 +32,29 @@ class ControlDir:
     """A directory that is ours alone, or an error that says why not."""
 
     def __init__(self, path: os.PathLike[str] | str | None = None) -> None:
-        self.path = Path(path).expanduser().absolute() if path is not None else default_path()
+        self.path = place.chosen_path(path)
         self._proved = False
 
     def __repr__(self) -> str:
         return f"<ControlDir {self.path}>"
 
     def open(self) -> None:
-        """Makes the directory if need be, and checks it. Raises `ControlDirError`."""
+        """Makes the directory if need be, and checks it. Raises `ControlDirError`.
+
+        Nothing is made where it would not be safe.
+        """
+        self._refuse(place.long(self.path) or place.unsafe_way(self.path))
+        missing = [path for path in (self.path, *self.path.parents) if not place.exists(path)]
         try:
-            self.path.mkdir(mode=0o700, parents=False, exist_ok=False)
-        except FileExistsError:
-            pass
-        except FileNotFoundError:
-            self._make_parents()
+            for path in reversed(missing):
+                path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self._error(f"cannot be made: {error.strerror}") from error
-        self._check_owner()
-        self._check_length()
+        self._refuse(place.unsafe(self.path))
+
+    def _refuse(self, reason: str | None) -> None:
+        if reason is not None:
+            raise self._error(reason)
 
     def prove(self) -> None:
         """Checks, once, that sockets and hard links can be made there.
@@ -78,42 +80,10 @@ class ControlDir:
                     path.unlink()
         self._proved = True
 
-    def _make_parents(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise self._error(f"cannot be made: {error.strerror}") from error
-
-    def _check_owner(self) -> None:
-        try:
-            status = os.lstat(self.path)
-        except OSError as error:
-            raise self._error(f"cannot be looked at: {error.strerror}") from error
-        if stat.S_ISLNK(status.st_mode):
-            raise self._error("is a symbolic link, which somebody else may have put there")
-        if not stat.S_ISDIR(status.st_mode):
-            raise self._error("is not a directory")
-        if status.st_uid != os.getuid():
-            raise self._error(f"belongs to user {status.st_uid}, not to you")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise self._error(
-                f"is open to others (mode {stat.S_IMODE(status.st_mode):o}); run chmod 700 on it"
-            )
-        if not os.access(self.path, os.W_OK | os.X_OK):
-            raise self._error("cannot be written to")
-
-    def _check_length(self) -> None:
-        if label_room(self.path, "00") < MIN_LABEL:
-            raise self._error(
-                f"is too long a path for control sockets "
-                f"(at most {naming.MAX_PATH} bytes with the name)"
-            )
-
     def _error(self, what: str) -> ControlDirError:
         return ControlDirError(
             f"the control directory {self.path} {what}: "
-            "choose another with $SSHMUX_DIR or control_dir="
+            "name a new one, which is made for you, with $SSHMUX_DIR or control_dir="
         )
 
     def entry(self, name: str) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from ...errors import ControlDirError
 from .naming import JUMP_LABEL, RECORD_SUFFIX, SOCKET_SUFFIX, half_made
 from .record import Record
+
+_LONGEST_RECORD = 64 * 1024  # bytes; ours have less than one thousand
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ class Entry:
 
     def read(self) -> Record | None:
         """The record, or None when there is none that can be read."""
-        try:
-            return Record.from_json(self.record_path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError):
-            return None
+        return self._record(self.record_path)
+
+    def _record(self, path: Path) -> Record | None:
+        text = read_private(path)
+        record = Record.from_json(text) if text is not None else None
+        return record if record is not None and record.name == self.name else None
 
     def write(self, record: Record) -> None:
         """Replaces the record atomically."""
@@ -64,9 +69,7 @@ class Entry:
         except OSError:
             return None
         try:
-            return Record.from_json(private.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError):
-            return None
+            return self._record(private)
         finally:
             with contextlib.suppress(OSError):
                 private.unlink()
@@ -88,5 +91,27 @@ def create(path: Path, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, text.encode("utf-8"))
+    finally:
+        os.close(fd)
+
+
+def read_private(path: Path) -> str | None:
+    """What a file says that only this user can have written; None for any other.
+
+    It is opened without following a link, and without waiting for the writer of a FIFO.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return None
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(_LONGEST_RECORD + 1)
+        return data.decode("utf-8") if len(data) <= _LONGEST_RECORD else None
+    except (OSError, UnicodeDecodeError):
+        return None
     finally:
         os.close(fd)

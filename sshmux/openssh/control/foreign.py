@@ -9,8 +9,10 @@ from pathlib import Path
 from ...config import ConnectionConfig
 from ...errors import ConnectionLost, ControlDirError
 from ...system.clock import now
+from ...system.identity import ProcessId
 from .entry import Entry
 from .master import Ask, Master
+from .place import unsafe_way
 from .record import Record, node
 
 _HOLD_DEADLINE = 5.0  # seconds for it to answer on its socket
@@ -38,6 +40,9 @@ class ForeignEntry(Entry):
 class ForeignMaster(Master):
     """Somebody else's master. Every way to end it only lets go of it."""
 
+    def check_identity(self, process: ProcessId) -> None:
+        """It is never sent a signal, and may have been started in any way."""
+
     @property
     def interactive_login(self) -> bool:
         """It is not ours to end."""
@@ -61,14 +66,8 @@ async def hold_foreign(config: ConnectionConfig, path: Path) -> Master | None:
     Raises:
         ControlDirError: the socket belongs to somebody else.
     """
-    try:
-        owner = os.stat(path).st_uid
-    except OSError:
+    if not _is_there_and_ours(path):
         return None
-    if owner != os.getuid():
-        raise ControlDirError(
-            f"the control socket {path} belongs to user {owner}, not to you: do not use it"
-        )
     record = Record(
         name=path.name,
         cluster=config.host,
@@ -85,3 +84,19 @@ async def hold_foreign(config: ConnectionConfig, path: Path) -> Master | None:
         )
     except (OSError, TimeoutError, ConnectionLost):
         return None
+
+
+def _is_there_and_ours(path: Path) -> bool:
+    """False when it is missing. Raises `ControlDirError` when it is, or may become, another's."""
+    real = Path(os.path.realpath(path))
+    for place in (path, real):
+        try:
+            owner = os.lstat(place).st_uid
+        except OSError:
+            return False
+        reason = unsafe_way(place)
+        if owner != os.geteuid():
+            reason = f"belongs to user {owner}, not to you"
+        if reason is not None:
+            raise ControlDirError(f"the control socket {place} {reason}: do not use it")
+    return True

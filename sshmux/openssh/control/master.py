@@ -20,6 +20,7 @@ from ...system.identity import ProcessId, Usage
 from ...system.processes import capture
 from .. import argv
 from .entry import Entry
+from .evidence import is_master
 from .lease import Lease
 from .record import Record, own_identity, with_owner
 
@@ -66,6 +67,7 @@ class Master:
             process = ProcessId.of(pid)
             if process is None or not lease.held:
                 raise ConnectionLost(f"the master of {config.address} ended as it started")
+            master.check_identity(process)
             record = replace(record, master_pid=process.pid, master_started=process.started)
             master.record = with_owner(record, own_identity())
             entry.write(master.record)
@@ -73,6 +75,20 @@ class Master:
             lease.close()
             raise
         return master
+
+    def check_identity(self, process: ProcessId) -> None:
+        """Raises `ConnectionLost` unless the process behind the socket is the master.
+
+        It is about to be written down, and later it is sent signals.
+        """
+        known = self.record.master
+        if known not in (None, process) or not is_master(
+            process, self.entry.socket, self.config.ssh_program
+        ):
+            raise ConnectionLost(
+                f"what listens at {self.entry.socket} is not the master of {self.config.address}: "
+                f"it says that it is process {process.pid}"
+            )
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else "gone"

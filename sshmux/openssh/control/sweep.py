@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ...system.processes import capture
 from .. import argv, remote
 from .directory import ControlDir
 from .entry import Entry
+from .evidence import is_mine, recorded_master
 from .master import end_process
 from .record import Record
 
@@ -37,13 +39,15 @@ async def sweep(directory: ControlDir) -> int:
         these = [entry for entry in entries if entry.leads_on is leads_on]
         removed += sum(await asyncio.gather(*(_sweep_entry(entry) for entry in these)))
     for path in directory.debris():
-        if _age(path) > _YOUNG:
+        if _is_old_debris(path):
             with contextlib.suppress(OSError):
                 path.unlink()
     return removed
 
 
 async def _sweep_entry(entry: Entry) -> int:
+    if not is_mine(entry):
+        return 0
     record = entry.read()
     if record is None:
         return _sweep_unrecorded(entry)
@@ -65,7 +69,7 @@ async def _sweep_entry(entry: Entry) -> int:
 async def end_orphan(entry: Entry, record: Record) -> None:
     """Ends a master that nobody holds, after the commands that run on it."""
     await end_running(entry)
-    process = record.master
+    process = recorded_master(entry, record)
     if process is not None:
         with contextlib.suppress(TimeoutError):
             await capture(argv.control("ssh", entry.socket, "exit"), timeout=2.0)
@@ -82,23 +86,38 @@ async def end_running(entry: Entry) -> None:
 
 
 def _sweep_unrecorded(entry: Entry) -> int:
-    """A socket without a record: removed when it is old and nothing listens behind it."""
-    if not entry.socket.exists():
+    """A socket without a record: removed when it is old and refuses whoever connects.
+
+    A file where its record should be is somebody else's, or of another version of sshmux.
+    """
+    if _age(entry.socket) < _YOUNG or not _refuses(entry.socket):
         return 0
-    if _age(entry.socket) < _YOUNG or _listens(entry.socket):
-        return 0
-    entry.remove()
+    with contextlib.suppress(OSError):
+        entry.socket.unlink()
     return 1
 
 
-def _listens(path: Path) -> bool:
+def _is_old_debris(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG:
+        return False
+    return stat.S_ISREG(status.st_mode) or (stat.S_ISSOCK(status.st_mode) and _refuses(path))
+
+
+def _refuses(path: Path) -> bool:
+    """Whether it is a socket that nobody listens at. One of datagrams, say, has its own error."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            return path.is_socket()
         except OSError:
             return False
-        return True
+        return False
 
 
 def _age(path: Path) -> float:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...system.peer import check_peer
 from ...system.watcher import watcher
 from .decoder import HELLO, Decoder
 from .fields import ProtocolError
@@ -56,7 +57,7 @@ class Conversation:
         ended: called once when the master ends it: with None, or with the `OSError` or
             `ProtocolError` that ended it. Not called after `close()`.
 
-    Raises `OSError` when nothing listens there.
+    Raises `OSError` when nothing listens there, or another user does.
     """
 
     __slots__ = (
@@ -117,6 +118,7 @@ class Conversation:
             self._retry = self._loop.call_later(self._pause, self._connect_again)
             self._pause = min(2 * self._pause, _RETRY[1])
             return
+        check_peer(self._socket, self._path)
         if self._watched:
             watcher(self._loop).add(self._socket.fileno(), self.read)
         self._socket.send(_HELLO)

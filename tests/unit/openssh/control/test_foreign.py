@@ -47,8 +47,8 @@ async def test_somebody_elses_socket_is_refused(
 ) -> None:
     path = short_dir / "own"
     path.touch()
-    uid = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    uid = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
     with pytest.raises(ControlDirError, match="belongs to user"):
         await hold_foreign(CONFIG, path)
 
