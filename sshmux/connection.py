@@ -388,7 +388,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
                 self._die("it was closed")
                 self._closing = asyncio.ensure_future(self._link.close())
         else:
-            self._link.broken = self._link.broken or "closed by its borrower"
+            self._link.retire("closed by its borrower")
             self._die("it was closed")
 
     async def wait_closed(self) -> None:

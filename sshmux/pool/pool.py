@@ -340,7 +340,7 @@ class Pool:
         if member.health_check_failures < self.config.max_health_failures or member.in_use:
             return
         if member in self.slots.members:
-            member.connection.broken = "it failed its health checks"
+            member.connection.retire("it failed its health checks")
             if not member.interactive_login:  # a user is asked when somebody wants the connection
                 self.slots.replacing += 1
             self._retire(member, State.UNHEALTHY, f"{member.health_check_failures} failed checks")

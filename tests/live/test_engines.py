@@ -98,8 +98,8 @@ async def test_a_master_that_dies_under_a_command() -> None:
 @both_engines
 async def test_a_stopped_master_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes what it is told, and says nothing."""
-    monkeypatch.setattr("sshmux.session.link._SILENCE", 0.3)
-    monkeypatch.setattr("sshmux.session.link._SILENT_PING", 0.3)
+    monkeypatch.setattr("sshmux.session.watch._SILENCE", 0.3)
+    monkeypatch.setattr("sshmux.session.watch._SILENT_PING", 0.3)
     async with PrivateServer(login_shell="/bin/sh") as server:
         async with managed(server, pool_size=1) as manager:
             async with manager.get_connection(1) as connection:
@@ -117,7 +117,7 @@ async def test_a_stopped_master_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_command_that_is_only_slow_to_begin_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sshmux.session.link._SILENCE", 0.1)
+    monkeypatch.setattr("sshmux.session.watch._SILENCE", 0.1)
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
         async with manager.get_connection(1) as connection:
             assert (await connection.run("true")).exit_status == 0

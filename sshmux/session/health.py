@@ -1,0 +1,49 @@
+"""Whether a master should be used again, and what is told to those who meet its end."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import ConnectionLost
+from ..openssh.control.master import Master
+
+log = logging.getLogger("sshmux.link")
+
+_WORDS = {
+    False: "The command was not started",
+    True: "The command had started; it may not have finished, or its output is incomplete",
+    None: "The command may or may not have run",
+}
+
+
+class LinkHealth:
+    """What is known of a master that is in use.
+
+    Attributes:
+        broken: why it should not be used again, if so.
+        hung: it does not answer, so nothing can be had from it.
+    """
+
+    def __init__(self, master: Master) -> None:
+        self.broken: str | None = None
+        self.hung = False
+        self._master = master
+
+    def retire(self, why: str) -> None:
+        """From now on nothing begins on it; what runs goes on. The first reason stays."""
+        if self.broken is None:
+            self.broken = why
+            log.debug("%s: %s", self._master.entry.name, why)
+
+    @property
+    def gone(self) -> str:
+        """What is gone of a master that cannot be used."""
+        return "its control socket is gone" if self._master.alive else "the link went down"
+
+    def lost(self, why: str, started: bool | None) -> ConnectionLost:
+        """The error for a command that met its end with the link's."""
+        error = ConnectionLost(
+            f"Connection to {self._master.config.address} lost: {why}. {_WORDS[started]}."
+        )
+        error.started = started
+        return error
