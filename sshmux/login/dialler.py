@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import ConnectionConfig
-from ..errors import ConnectTimeout, DisconnectError, NotLoggedIn, ServerHungUp, fresh_copy
+from ..errors import (
+    ConnectionLost,
+    ConnectTimeout,
+    DisconnectError,
+    Error,
+    NotLoggedIn,
+    ServerHungUp,
+    fresh_copy,
+)
 from ..openssh.askpass.launch import Listener
 from ..openssh.askpass.prompts import NAMES_WHO_ASKS
 from ..openssh.control.dial import Way, adopt, dial
@@ -163,9 +171,9 @@ class Dialler:
         async with self._in_turn(stored):
             if not wanted():
                 raise DialNotWanted
-            master = await self._living() if listener is None else None
-            if master is not None:
-                return self._link(master)
+            link = await self._living() if listener is None else None
+            if link is not None:
+                return link
             if self.config.dial == "never":
                 raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
             return await self._persevere(
@@ -190,19 +198,38 @@ class Dialler:
 
     # What lives already
 
-    async def _living(self) -> Master | None:
-        """A master that needs no log-in: the user's own, or one that was left to be adopted."""
+    async def _living(self) -> Link | None:
+        """A link to a master that needs no log-in: the user's own, or one that was left."""
         path = await self._own_path()
         if path is not None:
             master = await hold_foreign(self.config, path)
             if master is not None:
-                return master
+                return self._link(master)
         if self._context.pool.persist == 0 and self.config.dial != "never":
             return None
-        master = await adopt(self.config, self._context.directory)
-        if master is not None:
-            self.adopted += 1
-        return master
+        resolved = await self._as_resolved_now()
+        while (master := await adopt(self.config, self._context.directory, resolved)) is not None:
+            link = self._link(master)
+            try:
+                works = await _still_works(link, self._context.pool.health_timeout)
+            except BaseException:
+                master.leave()
+                raise
+            if works:
+                self.adopted += 1
+                return link
+            await link.close()
+        return None
+
+    async def _as_resolved_now(self) -> list[Resolved]:
+        """What ssh's configuration says at this moment of the host and its jump hosts.
+
+        Asked only where it decides whether a master may be adopted, now or later.
+        """
+        if self._context.pool.persist == 0 and self.config.dial != "never":
+            return []
+        resolved = await resolve(self.config)
+        return [resolved, *(found for _, found in await _hops(self.config, resolved))]
 
     async def _own_path(self) -> Path | None:
         """The control socket of the user's own master, where that is wanted."""
@@ -316,6 +343,7 @@ class Dialler:
             confirm=answers is not None and answers.somebody and await self._may_confirm(),
             via=via,
             listener=this.listener,
+            resolved=await self._as_resolved_now(),
         )
         give_back = await self._context.places.take(self.config, this.deadline)
         try:
@@ -335,6 +363,21 @@ class Dialler:
         if self.config.strict_host_key_checking is not True:
             return False  # it says itself what is to be
         return (await self.facts.resolved(self.config)).strict != "yes"
+
+
+async def _still_works(link: Link, patience: float) -> bool:
+    """Whether a master that was left alone for a while reaches its server.
+
+    Any end of a command counts as an answer, a refusal too: there may be no shell.
+    """
+    try:
+        await link.control("true", patience)
+    except (TimeoutError, ConnectionLost) as error:
+        log.warning("%s: left alone, and does not answer any more: %r", link.master, error)
+        return False
+    except Error as error:
+        log.debug("%s: %s", link.master, error)
+    return True
 
 
 async def _hops(config: ConnectionConfig, resolved: Resolved) -> list[Host]:

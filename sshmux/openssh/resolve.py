@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..config import ConnectionConfig
 from ..errors import ConfigError
@@ -29,6 +29,7 @@ class Resolved:
     control_path: str | None = None
     strict: str = "ask"
     identity_files: tuple[str, ...] = ()
+    text: str = field(default="", repr=False)  # the whole answer
 
     @property
     def prompt_host(self) -> str:
@@ -68,6 +69,7 @@ def parse(text: str) -> Resolved:
         control_path=_unless_none(single.get("controlpath")),
         strict={"true": "yes", "false": "no", "off": "no"}.get(strict, strict),
         identity_files=tuple(identity_files),
+        text=text,
     )
 
 

@@ -9,12 +9,15 @@ import logging
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 import sshmux
 from sshmux import ConnectionManager, State
+from sshmux.openssh.control.directory import ControlDir
+from sshmux.openssh.control.master import end_process
 from sshmux.testing import PrivateServer
 
 from ..support import Watch, control_directory, managed, masters, nap, sleepers, until
@@ -430,6 +433,69 @@ async def test_persistent_masters_are_adopted_by_who_asks_the_same() -> None:
                 await second.disconnect("another name for it")
                 await second.disconnect(2)
             assert masters(directory) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "adopted"),
+    [
+        (("HostName 127.0.0.1", "HostName 127.0.0.2"), False),
+        (("HostName", "Compression yes\n    HostName"), False),
+        (("HostName", "# the same\n    HostName"), True),
+    ],
+)
+async def test_a_master_is_not_adopted_for_another_way_of_ssh_config(
+    tmp_path: Path, edit: tuple[str, str], adopted: bool
+) -> None:
+    """The file was edited since: the same name leads elsewhere, or by another way."""
+    with control_directory() as directory:
+        async with PrivateServer(options={"ListenAddress": ["127.0.0.1", "127.0.0.2"]}) as server:
+            file = tmp_path / "config"
+            text = server.config_file.read_text().replace("StrictHostKeyChecking yes", "")
+            file.write_text(text)
+            pids = set()
+            for _ in range(2):
+                async with ConnectionManager(control_dir=directory, persist=60) as manager:
+                    manager.register_cluster(
+                        1, server.alias, config_file=file, strict_host_key_checking="accept-new"
+                    )
+                    pids.add(await borrow_and_run(manager, "echo $PPID"))
+                assert edit[0] in text
+                file.write_text(text.replace(*edit))
+            assert (len(pids) == 1) is adopted
+            assert server.logins == (1 if adopted else 2)
+            await end_masters(directory)
+
+
+async def end_masters(directory: Path) -> None:
+    """Ends what was left to be adopted."""
+    for entry in ControlDir(directory).entries():
+        record = entry.read()
+        assert record is not None
+        assert record.master is not None
+        await end_process(record.master)
+        entry.remove()
+
+
+async def test_a_master_that_was_left_is_asked_before_it_is_lent() -> None:
+    """The network may have gone away since: who borrows should not be the one to find out."""
+    with control_directory() as directory:
+        async with PrivateServer() as server:
+            async with ConnectionManager(control_dir=directory, persist=60) as first:
+                server.register(first, 1)
+                pid = await borrow_and_run(first, "echo $PPID")
+            frozen = [each for each in server.processes() if each.pid == int(pid)]
+            assert frozen
+            frozen[0].suspend()
+            try:
+                async with ConnectionManager(
+                    control_dir=directory, persist=60, health_timeout=1
+                ) as second:
+                    server.register(second, 1)
+                    assert await borrow_and_run(second, "echo $PPID") != pid
+                    assert len(masters(directory)) == 1, "the one that does not answer is ended"
+                    await second.disconnect(1)
+            finally:
+                frozen[0].resume()
 
 
 async def test_a_manager_without_start_works_and_after_stop_says_so() -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -25,6 +26,7 @@ from ..askpass.dialogue import Answerer, launch_dialogue
 from ..askpass.launch import Launch, Listener, launch
 from ..diagnostics import declined, diagnose, timed_out
 from ..environment import client_environment
+from ..resolve import Resolved
 from ..version import ssh_version
 from .directory import ControlDir
 from .entry import Entry
@@ -42,9 +44,24 @@ _HOLD_DEADLINE = 5.0  # seconds for a new master to answer on its socket
 _UNDO_DEADLINE = 1.0  # seconds to learn the pid of a master that is not wanted any more
 
 
-def digest(config: ConnectionConfig) -> str:
-    """What makes two masters interchangeable: everything on the command line, and the agent."""
-    line = json.dumps([argv.resolve(config), config.use_agent, config.strict_host_key_checking])
+def digest(config: ConnectionConfig, resolved: Sequence[Resolved]) -> str:
+    """What makes two masters interchangeable.
+
+    That is everything on the command line, what ssh's configuration makes of it *now* (an edited
+    ssh_config may lead to another machine), and the agent that is forwarded.
+
+    Parameters:
+        resolved: of the host and of all jump hosts before it.
+    """
+    forwards = config.agent_forwarding
+    if forwards is None:
+        forwards = any(each.forward_agent for each in resolved[:1])
+    parts = [
+        *(argv.resolve(config), config.use_agent, config.strict_host_key_checking),
+        [each.text for each in resolved],
+        os.environ.get("SSH_AUTH_SOCK") if forwards else None,
+    ]
+    line = json.dumps(parts)
     return hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -59,6 +76,7 @@ class Way:
         confirm: a user may confirm an unknown host key.
         via: the control socket of a master on the jump host.
         listener: hears what ssh writes to stderr as it comes, and makes it tell more.
+        resolved: see `digest`; for masters that others may adopt.
     """
 
     lifetime: int
@@ -67,6 +85,7 @@ class Way:
     confirm: bool = False
     via: os.PathLike[str] | None = None
     listener: Listener | None = None
+    resolved: Sequence[Resolved] = ()
 
 
 async def dial(
@@ -97,7 +116,11 @@ async def dial(
         )
     version = await ssh_version(config.ssh_program)
     entry, record = directory.reserve(
-        cluster, slot, address=config.address, digest=digest(config), persist=way.persist
+        cluster,
+        slot,
+        address=config.address,
+        digest=digest(config, way.resolved),
+        persist=way.persist,
     )
     command = argv.master(
         config,
@@ -197,12 +220,17 @@ async def _undo(started: Launch, entry: Entry, program: str) -> None:
     entry.remove()
 
 
-async def adopt(config: ConnectionConfig, directory: ControlDir) -> Master | None:
+async def adopt(
+    config: ConnectionConfig, directory: ControlDir, resolved: Sequence[Resolved]
+) -> Master | None:
     """Takes over a persistent master of the same target and options that nobody holds, if any.
 
     Its own persistence stays what it was: ControlPersist cannot be changed from outside.
+
+    Parameters:
+        resolved: see `digest`.
     """
-    wanted = digest(config)
+    wanted = digest(config, resolved)
     for entry in directory.entries():
         record = entry.read()
         if record is None or record.digest != wanted or not _adoptable(record):

@@ -95,6 +95,8 @@ class World:
         monkeypatch.setattr(dialler, "ssh_version", self.ssh_version)
         monkeypatch.setattr(dialler, "hold_foreign", self.hold_foreign)
         monkeypatch.setattr(dialler, "adopt", self.adopt)
+        monkeypatch.setattr(dialler, "_still_works", self.still_works)
+        monkeypatch.setattr(dialler, "resolve", self.resolve)
 
     async def ssh_version(self, program: str) -> tuple[int, int]:
         return self.version
@@ -102,8 +104,16 @@ class World:
     async def hold_foreign(self, config: ConnectionConfig, path: Path) -> Any:
         return self.own
 
-    async def adopt(self, config: ConnectionConfig, directory: ControlDir) -> Any:
+    async def adopt(
+        self, config: ConnectionConfig, directory: ControlDir, resolved: list[Resolved]
+    ) -> Any:
         return self.left
+
+    async def still_works(self, link: Any, patience: float) -> bool:
+        return True
+
+    async def resolve(self, config: ConnectionConfig) -> Resolved:
+        return PLAIN
 
     async def dial(self, config: Any, directory: Any, way: Way, **_: Any) -> Any:
         self.ways.append(way)
