@@ -17,9 +17,9 @@ from ..errors import (
     SFTPOpUnsupported,
     SFTPPermissionDenied,
 )
+from ..system.links import stays_inside
 from .attrs import FILEXFER_TYPE_DIRECTORY, FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_SYMLINK, SFTPAttrs
 from .bulk import RemoteFile
-from .links import stays_inside
 from .listing import entries
 from .local_file import LocalFile, files, take
 from .local_tree import LocalTree, open_named

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import posixpath
 import secrets
 import time
 from typing import Protocol
 
 from ..errors import ConfigError, TransferError, VerifyError
 from ..system.tasks import run_to_end
-from . import scripts
+from . import reports, scripts
+from .patterns import last_name
 from .remote import Remote, ScriptResult
+from .sources import DIRECTORIES, DIRECTORY_LINK, Source, check_names, check_sources
 from .transfers import TransferResult
 from .trees import look
 
@@ -54,23 +55,29 @@ async def copy(
     begun = time.monotonic()
     one, two = source.transfers(), target.transfers()
     path, place = scripts.remote_path(source_path), scripts.remote_path(target_path)
+    check_names([path])
     flags = "-" + "p" * preserve + "v" * bool(verify) + "m" * parents
-    name = posixpath.basename(path.rstrip("/"))
-    where = scripts.place(place, name, secrets.token_hex(6), flags)
-    if recurse and (await look(one, [path], place))[0][0] == "d":
-        size = await _tree(one, path, two, place, where)
+    if recurse and (found := (await look(one, [path], place))[0]).kind in DIRECTORIES:
+        check_sources([found], place, recurse=True)
+        files, size = await _tree(one, found, two, place, flags)
     else:
-        size = await _file(one, path, two, place, where)
-    return TransferResult((path,), 1, size, time.monotonic() - begun)
+        where = scripts.place(place, last_name(path), secrets.token_hex(6), flags)
+        files, size = 1, await _file(one, path, two, place, where)
+    return TransferResult((path,), files, size, time.monotonic() - begun)
 
 
 async def _file(one: Remote, path: str, two: Remote, place: str, where: tuple[str, ...]) -> int:
     asked = await one.run(scripts.words(scripts.GET, path, 0, "np"))
-    size, mode, when, *_ = (asked.words.get("size", "") + " - - -").split(" ")
-    if not size.isdigit():
-        raise scripts.failure(asked.stderr, asked.status, path, place)
-    mode = mode if mode.isdigit() else "644"
-    stamp = scripts.stamp(float(when) if when.isdigit() else time.time())
+    told, mode, when, *_ = [*asked.words.get("size", "").split(" "), "", "", ""]
+    size, permissions, seconds = (
+        reports.number(told),
+        reports.number(mode, 8),
+        reports.number(when),
+    )
+    if size is None:
+        raise reports.failure(asked.stderr, asked.status, path, place)
+    mode = f"{(0o644 if permissions is None else permissions) & 0o777:o}"
+    stamp = scripts.stamp(time.time() if seconds is None else seconds)
     sent, got = await _pipe(
         *(one, scripts.words(scripts.GET, path, 0, "-")),
         *(two, scripts.words(scripts.PUT, *where, size, mode, stamp, 0)),
@@ -79,7 +86,7 @@ async def _file(one: Remote, path: str, two: Remote, place: str, where: tuple[st
         raise _failure(sent, got, path, place)
     if "sum" in got.words:
         await _verify(one, path, two, place, got)
-    return int(size)
+    return size
 
 
 async def _verify(one: Remote, path: str, two: Remote, place: str, got: ScriptResult) -> None:
@@ -93,34 +100,40 @@ async def _verify(one: Remote, path: str, two: Remote, place: str, got: ScriptRe
         await two.tidy(*part)
         raise
     if "done" not in done.words:
-        raise scripts.failure(done.stderr, done.status, path, place)
+        raise reports.failure(done.stderr, done.status, path, place)
 
 
-async def _tree(one: Remote, path: str, two: Remote, place: str, where: tuple[str, ...]) -> int:
+async def _tree(
+    one: Remote, source: Source, two: Remote, place: str, flags: str
+) -> tuple[int, int]:
+    contents = not source.name or source.kind == DIRECTORY_LINK
+    flags += "sn" + "c" * contents  # strictly, and counted
+    where = scripts.place(place, source.name or ".", secrets.token_hex(6), flags)
     sent, got = await _pipe(
-        *(one, scripts.words(scripts.PACK, where[4], path)),
+        *(one, scripts.words(scripts.PACK, "-" + "i" * contents, source.path)),
         *(two, scripts.words(scripts.UNPACK, *where)),
     )
     names = got.names
     if sent.status != 0 or got.status != 0 or len(names) != 2:
         if len(names) == 2:
             await two.tidy(names[0])
-        raise _failure(sent, got, path, place)
+        raise _failure(sent, got, source.path, place)
     try:
         done = await two.run(scripts.words(scripts.MERGE, *names))
     except BaseException:
         await two.tidy(names[0])
         raise
     if "done" not in done.words:
-        raise scripts.failure(done.stderr, done.status, path, place)
-    return int(got.words.get("size", "0"))
+        raise reports.failure(done.stderr, done.status, source.path, place)
+    files, _, size = got.words.get("count", "").partition(" ")
+    return reports.number(files) or 0, reports.number(size) or 0
 
 
 def _failure(sent: ScriptResult, got: ScriptResult, path: str, place: str) -> TransferError:
     """Of two that failed, one mostly only saw the end of the pipe."""
     first = sent.status == 0 or (got.status != 0 and "short" not in got.words)
     failed = got if first else sent
-    return scripts.failure(failed.stderr, failed.status, path, place)
+    return reports.failure(failed.stderr, failed.status, path, place)
 
 
 async def _pipe(

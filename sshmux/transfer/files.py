@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,11 +23,12 @@ from ..errors import (
     VerifyError,
 )
 from ..system.tasks import Threads
-from . import scripts
+from . import reports, scripts
 from .progress import ProgressHandler, report_progress
 from .remote import Remote, ScriptResult
 
 _PIECE = 1024 * 1024
+_UNTOLD = 64 * 1024 * 1024  # bytes of a file that says it has none
 threads = Threads(2, linger=5)  # for what may block on a file here
 
 
@@ -41,6 +43,13 @@ class TransferOptions:
     parents: bool = False
     recurse: bool = False
     progress: ProgressHandler | None = None
+    follow_symlinks: bool | None = None
+    on_change: str = "error"
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a source may change while it is read."""
+        return self.on_change == "accept"
 
     @property
     def flags(self) -> str:
@@ -51,24 +60,24 @@ class TransferOptions:
             "r": self.resume and self.atomic,
             "v": bool(self.verify),
             "m": self.parents,
+            "a": self.accepts,
         }
         return "-" + "".join(letter for letter, wanted in given.items() if wanted)
 
 
 async def put_file(remote: Remote, source: str, target: str, options: TransferOptions) -> int:
     """Sends a file; the bytes of it."""
-    with _opened(source, os.O_RDONLY, source, target) as file:
-        found = os.fstat(file)
-        at = 0
+    with _opened(source, os.O_RDONLY, source, target) as opened, _whole(opened) as file:
+        found, at = os.fstat(file), 0
         args = scripts.place(target, os.path.basename(source), secrets.token_hex(6), options.flags)
         if options.resume:
-            at = await _offset_over_there(remote, args, file, found.st_size)
+            at = await _offset_on_remote(remote, args, file, found.st_size)
             os.lseek(file, at, os.SEEK_SET)
         command = scripts.words(
             scripts.PUT,
             *args,
             found.st_size,
-            f"{stat.S_IMODE(found.st_mode):o}",
+            f"{found.st_mode & 0o777:o}",
             scripts.stamp(found.st_mtime),
             at,
         )
@@ -77,21 +86,37 @@ async def put_file(remote: Remote, source: str, target: str, options: TransferOp
         ):
             said = await remote.run(command, stdin=file)
         if said.status != 0:
-            raise scripts.failure(said.stderr, said.status, source, target)
+            raise reports.failure(said.stderr, said.status, source, target)
         if options.verify:
             await _verify_there(remote, said, file, source, target)
         elif "done" not in said.words:
-            raise scripts.failure(said.stderr, said.status, source, target)
+            raise reports.failure(said.stderr, said.status, source, target)
         return found.st_size
 
 
-async def _offset_over_there(remote: Remote, args: tuple[str, ...], file: int, size: int) -> int:
+@contextlib.contextmanager
+def _whole(file: int) -> Iterator[int]:
+    """A file that knows its size. Those in /proc say that they have none: they are read first."""
+    if os.fstat(file).st_size or not (data := os.pread(file, _PIECE, 0)):
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        while data and copy.tell() <= _UNTOLD:
+            copy.write(data)
+            data = os.pread(file, _PIECE, copy.tell())
+        copy.seek(0)
+        os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(file).st_mode))
+        yield copy.fileno()
+
+
+async def _offset_on_remote(remote: Remote, args: tuple[str, ...], file: int, size: int) -> int:
     """How much of the file is there already, and is the same."""
     said = await remote.run(scripts.words(scripts.PART, *args))
     have, _, digest = said.words.get("part", "0 -").partition(" ")
-    if not have.isdigit() or not 0 < int(have) <= size:
+    there = reports.number(have)
+    if there is None or not 0 < there <= size:
         return 0
-    return int(have) if digest == await _digest(file, int(have)) else 0
+    return there if digest == await _digest(file, there) else 0
 
 
 async def _verify_there(
@@ -99,7 +124,7 @@ async def _verify_there(
 ) -> None:
     names = said.names
     if len(names) != 2:
-        raise scripts.failure(said.stderr, said.status, source, target)
+        raise reports.failure(said.stderr, said.status, source, target)
     try:
         if said.words.get("sum") != await _digest(file):
             raise VerifyError(f"{source} to {target}: the checksums differ; nothing was changed")
@@ -108,7 +133,7 @@ async def _verify_there(
         await remote.tidy(names[0])
         raise
     if "done" not in done.words:
-        raise scripts.failure(done.stderr, done.status, source, target)
+        raise reports.failure(done.stderr, done.status, source, target)
 
 
 async def get_file(remote: Remote, source: str, target: str, options: TransferOptions) -> int:
@@ -117,13 +142,19 @@ async def get_file(remote: Remote, source: str, target: str, options: TransferOp
     Parameters:
         target: the name here, whole.
     """
+    if (device := _device(target, source)) is not None:
+        return await _get_to_device(remote, source, device, options)
     directory, name = os.path.split(target)
     token = f".sshmux-{secrets.token_hex(6)}-part"
     part = os.path.join(directory, f".{name}.sshmux-part" if options.resume else token)
     part = part if options.atomic else target
     with contextlib.ExitStack() as undo:
         flags = os.O_RDWR | os.O_CREAT | (0 if options.resume or not options.atomic else os.O_EXCL)
+        if options.atomic:
+            flags |= os.O_NOFOLLOW
         with _opened(part, flags, source, target) as file:
+            if options.resume:
+                _check_ours(file, part, source, target)
             if options.atomic and not options.resume:
                 undo.callback(_unlink, part)
             at = 0
@@ -132,7 +163,7 @@ async def get_file(remote: Remote, source: str, target: str, options: TransferOp
             os.ftruncate(file, at)
             os.lseek(file, at, os.SEEK_SET)
             said = await _fetch(remote, source, target, file, at, options)
-            await _check(said, file, source, target)
+            await _check(said, file, source, target, options)
             if options.verify:
                 sums = await remote.run(scripts.words(scripts.SUM, source))
                 if sums.words.get("sum") != await _digest(file):
@@ -146,6 +177,49 @@ async def get_file(remote: Remote, source: str, target: str, options: TransferOp
     return size
 
 
+def _device(target: str, source: str) -> str | None:
+    """The target, if it is a device that is written to, as `/dev/null`. Others are left alone."""
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return None
+    if stat.S_ISCHR(mode):
+        return target
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise TransferError(f"{source} to {target}: a device, FIFO or socket is not replaced")
+    return None
+
+
+async def _get_to_device(remote: Remote, source: str, device: str, options: TransferOptions) -> int:
+    moved = 0
+
+    def write(data: bytes) -> None:
+        nonlocal moved
+        moved += os.write(file, data)
+
+    try:
+        file = os.open(device, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise here(error, source, device) from error
+    try:
+        said = await remote.run(scripts.words(scripts.GET, source, 0, "-"), stdout=write)
+    finally:
+        os.close(file)
+    size = _told_size(said, source, device)
+    if said.status != 0:
+        raise reports.failure(said.stderr, said.status, source, device)
+    if size != moved and size and not options.accepts:
+        raise SourceChanged(f"{source} to {device}: {moved} of {size} bytes arrived")
+    return moved
+
+
+def _check_ours(file: int, part: str, source: str, target: str) -> None:
+    """A part's name can be foretold, and others may be able to write to the directory."""
+    found = os.fstat(file)
+    if found.st_uid != os.geteuid() or found.st_nlink != 1:
+        raise TransferDenied(f"{source} to {target}: {part} is not yours alone: remove it")
+
+
 async def _fetch(
     remote: Remote, source: str, target: str, file: int, at: int, options: TransferOptions
 ) -> ScriptResult:
@@ -154,9 +228,9 @@ async def _fetch(
         total = _told_size(
             await remote.run(scripts.words(scripts.GET, source, 0, "n")), source, target
         )
-    flags = options.flags
+    command = scripts.words(scripts.GET, source, at, options.flags)
     with report_progress(options.progress, source, target, total, partial(_position, file)):
-        return await remote.run(scripts.words(scripts.GET, source, at, flags), stdout=file)
+        return await remote.run(command, stdout=file)
 
 
 async def _offset_here(remote: Remote, source: str, target: str, file: int) -> int:
@@ -164,29 +238,34 @@ async def _offset_here(remote: Remote, source: str, target: str, file: int) -> i
     if not have:
         return 0
     said = await remote.run(scripts.words(scripts.GET, source, have, "hn"))
-    size, *_, digest = said.words.get("size", "0 -").split()
-    same = size.isdigit() and int(size) >= have and digest == await _digest(file, have)
+    told, *_, digest = [*said.words.get("size", "").split(), "", ""][:4]
+    size = reports.number(told)
+    same = size is not None and size >= have and digest == await _digest(file, have)
     return have if same else 0
 
 
 def _told_size(said: ScriptResult, source: str, target: str) -> int:
-    size = said.words.get("size", "").partition(" ")[0]
-    if not size.isdigit():
-        raise scripts.failure(said.stderr, said.status, source, target)
-    return int(size)
+    size = reports.number(said.words.get("size", "").partition(" ")[0])
+    if size is None:
+        raise reports.failure(said.stderr, said.status, source, target)
+    return size
 
 
-async def _check(said: ScriptResult, file: int, source: str, target: str) -> None:
+async def _check(
+    said: ScriptResult, file: int, source: str, target: str, options: TransferOptions
+) -> None:
     size = _told_size(said, source, target)
     have = os.fstat(file).st_size
-    if said.status == 0 and have == size:
+    if said.status == 0 and (have == size or options.accepts):
         return
+    if said.status == 0 and size == 0 and have <= _UNTOLD:
+        return  # a file that does not know its size, as those in /proc
     if have < size:
         room = os.fstatvfs(file)
         if room.f_bavail == 0:
             raise NoSpaceLeft(f"{source} to {target}: no space left on this machine")
         if said.status:
-            raise scripts.failure(said.stderr, said.status, source, target)
+            raise reports.failure(said.stderr, said.status, source, target)
         raise SourceChanged(
             f"{source} to {target}: {have} of {size} bytes arrived: the file was cut meanwhile, "
             "or a limit of size here was reached (ulimit -f, a quota)"
@@ -199,18 +278,19 @@ async def _check(said: ScriptResult, file: int, source: str, target: str) -> Non
 
 def _finish_here(file: int, said: ScriptResult, target: str, options: TransferOptions) -> None:
     """Permissions, and times if they are wanted: its own, those it had, or the usual ones."""
-    _, mode, when, *_ = said.words["size"].split()
-    if options.preserve and mode != "-":
-        os.fchmod(file, int(mode, 8))
-        os.utime(file, (float(when), float(when)))
+    _, mode, when, *_ = [*said.words["size"].split(), "", ""]
+    permissions, seconds = reports.number(mode, 8), reports.number(when)
+    if options.preserve and permissions is not None and seconds is not None:
+        os.fchmod(file, permissions & 0o777)
+        os.utime(file, (seconds, seconds))
         return
     try:
-        os.fchmod(file, stat.S_IMODE(os.stat(target).st_mode))
+        os.fchmod(file, os.stat(target).st_mode & 0o777)
     except FileNotFoundError:
-        os.fchmod(file, 0o666 & ~_umask())
+        os.fchmod(file, 0o666 & ~mask())
 
 
-def _umask() -> int:
+def mask() -> int:
     """The process's mask. Linux tells it; elsewhere it is set for a moment, for all threads."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..session.execution import Scope
 from ..session.link import Link
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 AnyPath = str | bytes | os.PathLike[str]
 Paths = AnyPath | Sequence[AnyPath]
+OnChange = Literal["error", "accept"]
 
 
 class TransferMethods:
@@ -36,6 +37,8 @@ class TransferMethods:
         resume: bool = False,
         verify: str | None = None,
         parents: bool = False,
+        follow_symlinks: bool | None = None,
+        on_change: OnChange = "error",
         progress: ProgressHandler | None = None,
     ) -> TransferResult:
         """Sends files. Their bytes go from the file to the session, not through Python.
@@ -54,6 +57,9 @@ class TransferMethods:
                 the next time, if it is the same file still.
             verify: "sha256" compares checksums before the file takes its place.
             parents: make the directories that are missing.
+            follow_symlinks: True moves what all links lead to, False no link's content; None that
+                of links which are named, while links inside of directories are moved as links.
+            on_change: "accept" takes what there is of a file that changes while it is read.
             progress: called with source, target, the bytes so far and in all, ten times a second.
 
         Raises:
@@ -63,7 +69,10 @@ class TransferMethods:
         """
         from .transfers import put
 
-        options = _how(recurse, preserve, atomic, resume, verify, parents, progress)
+        options = _how(
+            *(recurse, preserve, atomic, resume, verify, parents, progress),
+            *(follow_symlinks, on_change),
+        )
         return await put(self._link, self._scope, localpaths, remotepath, options)
 
     async def rsync(
@@ -101,12 +110,20 @@ class TransferMethods:
         resume: bool = False,
         verify: str | None = None,
         parents: bool = False,
+        follow_symlinks: bool | None = None,
+        on_change: OnChange = "error",
         progress: ProgressHandler | None = None,
     ) -> TransferResult:
-        """Fetches files: see `put`, with the sides exchanged. Patterns are the remote's."""
+        """Fetches files: see `put`, with the sides exchanged. Patterns are the remote's.
+
+        Links inside of a directory that lead out of it are left out, with a warning in the log.
+        """
         from .transfers import get
 
-        options = _how(recurse, preserve, atomic, resume, verify, parents, progress)
+        options = _how(
+            *(recurse, preserve, atomic, resume, verify, parents, progress),
+            *(follow_symlinks, on_change),
+        )
         return await get(self._link, self._scope, remotepaths, localpath, options)
 
 
@@ -118,6 +135,8 @@ def _how(
     verify: str | None,
     parents: bool,
     progress: Any,
+    follow_symlinks: bool | None,
+    on_change: str,
 ) -> Any:
     from ..errors import ConfigError
     from .files import TransferOptions
@@ -126,4 +145,9 @@ def _how(
         raise ConfigError(f'verify={verify!r}: use "sha256", or None')
     if not atomic and (resume or verify):
         raise ConfigError("atomic=False: there is nothing to resume, or to verify before it counts")
-    return TransferOptions(preserve, atomic, resume, verify, parents, recurse, progress)
+    if on_change not in ("error", "accept"):
+        raise ConfigError(f'on_change={on_change!r}: use "error" or "accept"')
+    return TransferOptions(
+        *(preserve, atomic, resume, verify, parents, recurse, progress),
+        *(follow_symlinks, on_change),
+    )

@@ -6,20 +6,21 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import ConnectionLost, Error, TransferInterrupted
+from ..errors import ConnectionLost, Error, TransferError, TransferInterrupted
 from ..openssh.remote import needs_shell
 from ..session.execution import ExecutionOptions, Scope
 from ..session.link import Link
 from ..system.tasks import run_to_end
-from . import scripts
+from . import reports, scripts
 
 log = logging.getLogger("sshmux.transfer")
 
 _KEPT = 64 * 1024  # bytes of stderr, from its end
+_MOST_TOLD = 64 * 1024 * 1024  # bytes of names that a script may tell
 _TIDYING = 10.0  # seconds
 
 
@@ -33,7 +34,7 @@ class ScriptResult:
     @property
     def words(self) -> dict[str, str]:
         """What it reported."""
-        return scripts.report(self.stderr)[0]
+        return reports.report(self.stderr)[0]
 
     @property
     def names(self) -> list[str]:
@@ -55,7 +56,11 @@ class Remote:
         return self._link.config.address
 
     async def run(
-        self, words: list[str], *, stdin: int | None = None, stdout: int | None = None
+        self,
+        words: list[str],
+        *,
+        stdin: int | None = None,
+        stdout: int | Callable[[bytes], object] | None = None,
     ) -> ScriptResult:
         """Runs a script; its stdin and stdout are descriptors, which stay the caller's."""
         self._scope.check()
@@ -80,15 +85,27 @@ class Remote:
         return ScriptResult(status, os.fsdecode(bytes(heard)))
 
     async def output(self, words: list[str]) -> tuple[ScriptResult, bytes]:
-        """Runs a script for what it writes."""
-        pieces: list[bytes] = []
-        self._scope.check()
-        await self._link.learn_shell()
-        heard: list[bytes] = []
-        request = ExecutionOptions("", stdout=pieces.append, stderr=heard.append)
-        request.line = self._link.line(words, None, None)
-        status = await self._link.execute(request, self._scope)
-        return ScriptResult(status, os.fsdecode(b"".join(heard))), b"".join(pieces)
+        """Runs a script for what it writes, which is little. Raises `TransferError` for much."""
+        told = bytearray()
+        too_much = False
+
+        def take(data: bytes) -> None:
+            nonlocal too_much
+            if len(told) + len(data) <= _MOST_TOLD:
+                told.extend(data)
+            elif not too_much:
+                too_much = True
+                running.cancel()
+
+        running = asyncio.ensure_future(self.run(words, stdout=take))
+        try:
+            return await running, bytes(told)
+        except asyncio.CancelledError:
+            if not too_much:
+                raise
+        raise TransferError(
+            f"{self.address}: the remote tells more than {_MOST_TOLD} bytes of names"
+        )
 
     async def tidy(self, *paths: str) -> None:
         """Removes what is left on the remote. Whatever happens meanwhile; never raises an error."""

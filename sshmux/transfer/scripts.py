@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Sequence
 
-from ..errors import (
-    ConfigError,
-    NoSpaceLeft,
-    SourceChanged,
-    SourceNotFound,
-    TransferDenied,
-    TransferError,
-)
+from ..errors import ConfigError
 
 MARK = "sshmux-transfer"
+DEEPEST = 64  # directories in directories, as sftp's own
 
+# Nothing of the account's environment may change what the programs do; `~` is the home, and so is
+# where paths begin, whatever a start-up file did.
 _COMMON = """LC_ALL=C; export LC_ALL
+unset TAR_OPTIONS GREP_OPTIONS POSIXLY_CORRECT CDPATH GZIP TAPE BLOCKSIZE BLOCK_SIZE LS_BLOCK_SIZE
+unset -f cat cd chmod cut find head id ls mkdir mktemp mv printf readlink rm stat tail tar touch
+cd -- "${HOME:-.}" 2>/dev/null || :
 no() { printf '\\n%s\\n' "sshmux-transfer $*" >&2; exit 9; }
 say() { printf '\\n%s\\n' "sshmux-transfer $*" >&2; }
 names() { say names; printf '%s\\0%s\\0' "$@" >&2; }
@@ -31,6 +29,7 @@ hash() { if command -v sha256sum >/dev/null 2>&1; then sha256sum
 elif command -v shasum >/dev/null 2>&1; then shasum -a 256
 else openssl dgst -sha256 -r; fi | cut -c1-64; }
 size() { set -- $(ls -lnL -- "$1"); echo "$5"; }
+wipe() { rm -rf -- "$@" 2>/dev/null || { chmod -R u+rwx -- "$@"; rm -rf -- "$@"; }; }
 """
 
 # $1 target, $2 its directory, $3 its last name, $4 the name of what comes, $5 token, $6 flags
@@ -40,29 +39,57 @@ case $6 in *m*) mkdir -p -- "$d" || no denied;; esac
 [ -d "$d" ] || no nodir "$d"
 abs
 f=$d/$b
-if [ -L "$f" ] && [ -e "$f" ]; then f=$(readlink -f -- "$f") && d=${f%/*} b=${f##*/}; fi
+"""
+# A link that is the target of one file stays, and what it leads to is replaced.
+_THROUGH = """if [ -L "$f" ] && [ -e "$f" ]; then
+f=$(readlink -f -- "$f") && d=${f%/*} b=${f##*/}; fi
 """
 
-# And: $7 size, $8 mode, $9 time, $10 offset
+# A part of an interrupted one goes on only if it is ours alone: its name can be foretold, and
+# others may be able to write to the directory.
+_OURS = """ours() { [ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || return 1
+set -- $(ls -ln -- "$1"); [ "$2" = 1 ]; }
+"""
+
+# And: $7 size, $8 mode, $9 time, $10 offset. The part is made by us alone (`set -C` is O_EXCL),
+# with its permissions where the umask can give them, and written by its descriptor: so it does not
+# matter what others do with its name.
 PUT = (
     _COMMON
     + _PLACE
+    + _THROUGH
+    + _OURS
     + """[ -d "$f" ] && no isdir "$f"
-u=$(umask); umask 077
-case $6 in
-*d*) p=$f;;
-*r*) p=$d/.$b.sshmux-part;;
-*) p=$d/.sshmux-$5-part; trap 'rm -f -- "$p"' 0;;
-esac
+x=$6
+if [ -e "$f" ] && [ ! -f "$f" ]; then [ -c "$f" ] || no special; x=-d${6#-}; fi
+m=$8
+case $x in *p*) ;; *) m=$(umask); m=$(printf %o $(( 0$8 & ~0$m )));; esac
+case $x in *d*) p=$f;; *r*) p=$d/.$b.sshmux-part;; *) p=$d/.sshmux-$5-part;; esac
+case $x in *d*|*r*) ;; *) trap 'rm -f -- "$p"' 0;; esac
 trap 'exit 1' 1 2 13 15
-if [ "${10}" = 0 ]; then e=$( { : > "$p"; } 2>&1 ) || no write "$e"; fi
-e=$( { cat >> "$p"; } 2>&1 ) || no write "$e"
+made=
+case $x$m in
+*[rp]*|*[1357]*) umask 077;;
+*) umask "$(printf %o $(( 0777 & ~0$m )))"; made=y;;
+esac
+case $x in *d*) made=;; esac
+case $x in
+*d*) e=$( { cat > "$p"; } 2>&1 ) || no write "$e";;
+*r*) if [ "${10}" = 0 ]; then
+if [ -e "$p" ] || [ -L "$p" ]; then { ours "$p" && rm -f -- "$p"; } || no part "$p"; fi
+e=$( { set -C; : > "$p"; } 2>&1 ) || no write "$e"
+fi
+ours "$p" || no part "$p"
+e=$( { exec 3>>"$p" && [ "$p" -ef /dev/fd/3 ] && ours "$p" && cat >&3; } 2>&1 ) || no write "$e";;
+*) e=$( { set -C; cat > "$p"; } 2>&1 ) || no write "$e";;
+esac
+if [ -f "$p" ]; then
 have=$(size "$p")
-[ "$have" = "$7" ] || no short "$have"
-case $6 in *p*) m=$8;; *) m=$(printf %o $(( 0$8 & ~0$u )));; esac
-chmod "$m" "$p" || no write "cannot set its permissions"
-case $6 in *p*) TZ=UTC0 touch -t "$9" "$p";; esac
-case $6 in *v*) trap - 0; say sum "$(hash < "$p")"; names "$p" "$f"; exit 0;; esac
+[ "$have" = "$7" ] || case $x in *a*) ;; *) no short "$have";; esac
+[ "$made" ] || { [ ! -L "$p" ] && chmod "$m" "$p"; } || no write "cannot set its permissions"
+case $x in *p*) TZ=UTC0 touch -t "$9" "$p";; esac
+fi
+case $x in *v*) e=$(hash < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
 [ "$p" = "$f" ] || e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 trap - 0
 say done
@@ -76,14 +103,16 @@ FINISH = (
 say done
 """
 )
-DROP = 'rm -rf -- "$@"\n'
+DROP = _COMMON + 'wipe "$@"\n'
 
 # What there is of an interrupted one: as PLACE
 PART = (
     _COMMON
     + _PLACE
+    + _THROUGH
+    + _OURS
     + """p=$d/.$b.sshmux-part
-if [ -f "$p" ]; then say part "$(size "$p") $(hash < "$p")"; else say part "0 -"; fi
+if ours "$p"; then say part "$(size "$p") $(hash < "$p")"; else say part "0 -"; fi
 """
 )
 
@@ -111,78 +140,151 @@ SUM = (
 """
 )
 
-# $1 … a pattern each; what they fit is said with its kind
+# $1 … a pattern each; what they fit is said with its kind: d directory, f file, D and F links to
+# them, L any other link, o anything else, x nothing
 LOOK = (
     _COMMON
     + """IFS=
 for w do
 if [ -e "$w" ] || [ -L "$w" ]; then set -- "$w"; else set -- $w; fi
 for f do
-if [ -d "$f" ]; then k=d; elif [ -f "$f" ]; then k=f; elif [ -e "$f" ] || [ -L "$f" ]; then k=o
+if [ -d "$f" ]; then k=d; [ ! -L "${f%/}" ] || k=D
+elif [ -f "$f" ]; then k=f; [ ! -L "$f" ] || k=F
+elif [ -L "$f" ]; then k=L; elif [ -e "$f" ]; then k=o
 else k=x; fi
 printf '%s\\0%s\\0' "$k" "$f"
 done; done
 """
 )
 
-# $1 token, or "-"; $2 … paths: as one archive, each under its last name; with a token, its end last
+# $1 flags, $2 … paths: as one archive, each under its last name; with `i` what is in the one
+# directory, with `h` what links lead to, with `a` whatever changes meanwhile. Busybox's tar knows
+# one directory only: it makes one archive after the other.
 PACK = (
     _COMMON
-    + """tok=$1; shift
+    + """x=$1 c=-cf; shift
+case $x in *h*) c=-chf;; esac
 for f do
 [ -e "$f" ] || [ -L "$f" ] || no missing "$f"
 done
-h=$(pwd) n=$#
+pack() { tar "$c" - "$@"; s=$?; case $s$x in 1-*a*) s=0;; esac; return $s; }
+case $x in *i*) cd -- "$1/" || no denied; say pack; pack .; exit;; esac
+h=$(pwd) n=$# first= same=y
+for f do
+f=${f%/} d=.
+case $f in */*) d=${f%/*}/;; esac
+[ "${first:=$d}" = "$d" ] || same=
+done
+one=
+[ "$same" ] || case $(tar --version 2>&1) in *[Bb]usy[Bb]ox*) one=y; say pack;; esac
 while [ "$n" -gt 0 ]; do
 f=${1%/} d=. b=$f; shift
 case $f in */*) d=${f%/*}/ b=${f##*/};; esac
 case $d in -*) d=./$d;; esac
-set -- "$@" -C "$h" -C "$d" "./$b"
+if [ "$one" ]; then ( cd "$d" && pack "./$b" ) || exit
+elif [ "$same" ]; then set -- "$@" "./$b"
+else set -- "$@" -C "$h" -C "$d" "./$b"; fi
 n=$(( n - 1 ))
 done
+[ -z "$one" ] || exit 0
+if [ "$same" ]; then case $first in -*) first=./$first;; esac; cd "$first" || no denied; fi
 say pack
-[ "$tok" != - ] || exec tar -cf - "$@"
-s=$(mktemp -d) || no write "mktemp"
-trap 'rm -rf -- "$s"' 0; trap 'exit 1' 1 2 13 15
-: > "$s/.sshmux-$tok-end"
-tar -cf - "$@" -C "$s" "./.sshmux-$tok-end"
+case $x in *a*) pack "$@"; exit;; esac
+exec tar "$c" - "$@"
 """
 )
 
-# As PLACE; an archive comes, and is unpacked beside the target. Its end is told by an entry that
-# comes last: tar itself takes an archive that was cut between two files for whole.
+# As PLACE; an archive comes, and is unpacked in a directory of ours beside the target. With `i` it
+# goes into a directory that is there, with `c` it is what is in a directory, with `s` another host
+# made it: it may hold nothing but the one name, and no link that leads out.
 UNPACK = (
     _COMMON
     + _PLACE
     + """case $6 in *i*) [ -d "$1" ] || no nodir "$1"; d=$1; abs;; esac
 p=$d/.sshmux-$5-part
-trap 'rm -rf -- "$p"' 0
+trap 'wipe "$p"' 0
 trap 'exit 1' 1 2 13 15
 e=$(umask 077; mkdir -- "$p" 2>&1) || no write "$e"
-case $6 in *p*) x=-xpf;; *) x=-xf;; esac
-e=$(tar "$x" - -C "$p" 2>&1) || no write "$e"
-[ -e "$p/.sshmux-$5-end" ] || no short "not all files"
-rm -f -- "$p/.sshmux-$5-end"
-case $6 in *i*) ;; *) if [ "$b" != "$4" ]; then mv -- "$p/$4" "$p/$b" || no write "mv"; fi;; esac
-trap - 0
+t=$p
+case $6 in *c*) if [ ! -d "$1" ] || [ "$4" != . ]; then t=$p/$b; mkdir -- "$t" || no write mkdir; fi
+;; esac
+case $6 in *p*) x=-xpof;; *) x=-xmof;; esac
+n=; [ "$(id -u)" != 0 ] || case $6 in *p*) ;; *) n=--no-same-permissions;; esac
+e=$(tar $n "$x" - -C "$t" 2>&1) || no write "$e"
+case $6 in *c*) ;; *i*) ;; *) if [ "$b" != "$4" ]; then
+[ -e "$p/$4" ] || [ -L "$p/$4" ] || no foreign "something else"
+mv -- "$p/$4" "$p/$b" || no write mv; fi;; esac
+tame() {
+find . "$@" ! -type d ! -type f ! -type l -exec rm -f -- {} + \\
+-o -type f '(' -perm -4000 -o -perm -2000 ')' -exec chmod u-s,g-s {} +
+}
+case $6 in
+*s*) [ "$b" = . ] || [ -e "$p/$b" ] || [ -L "$p/$b" ] || no foreign "something else"
+for f in "$p"/* "$p"/.[!.]* "$p"/..?*; do
+[ "$b" = . ] || [ "$f" = "$p/$b" ] || { [ ! -e "$f" ] && [ ! -L "$f" ]; } || no foreign "${f##*/}"
+done
+own=1; [ "$b" != . ] || own=0
+e=$(cd "$p" && tame -path './DEEP' -prune -print -o -type l -exec sh -c 'own=$1; shift
+for f do
+to=$(readlink "$f") up=0 ok=y down= deep=0 in=${f#./}
+case $to in /*) ok=;; esac
+while [ "${in#*/}" != "$in" ]; do deep=$(( deep + 1 )) in=${in#*/}; done
+set -f; IFS=/
+for w in $to; do case $w in ""|.) ;; ..) up=$(( up + 1 )); [ -z "$down" ] || ok=;; *) down=y;; esac
+done
+[ "$up" -le $(( deep - own )) ] || ok=
+[ "$ok" ] || rm -f -- "$f"
+done' sh "$own" {} + -o) || no write find
+[ -z "$e" ] || no deep;;
+*) (cd "$p" && tame) || no write find;;
+esac
+case $6 in *n*) say count "$(ls -AlnRq -- "$p" | {
+n=0 s=0
+while read -r k a a a z a; do
+case $k in -*) n=$(( n + 1 )) s=$(( s + z ));; l*) n=$(( n + 1 ));; esac
+done
+echo "$n $s"; })";; esac
 names "$p" "$d"
+trap - 0
 """
 )
 
-# $1 a directory whose entries go into the directory $2, into those of the same names there
+UNPACK = UNPACK.replace("DEEP", "/".join("*" * (DEEPEST + 2)))
+
+# $1 a directory whose entries go into the directory $2, into those of the same names there; no
+# link is gone through. First it is seen whether something is in the way.
 MERGE = (
     _COMMON
-    + """merge() {
-from=$1 into=$2; shift 2
+    + """clash() {
+for x in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+y=$2/${x##*/}
+[ -e "$y" ] || [ -L "$y" ] || continue
+if [ -d "$x" ] && [ ! -L "$x" ]; then
+[ -d "$y" ] && [ ! -L "$y" ] || no clash "$y"
+( clash "$x" "$y" ) || exit
+elif [ -d "$y" ] && [ ! -L "$y" ]; then [ ! -e "$x" ] && [ ! -L "$x" ] || no clash "$y"
+elif [ -e "$y" ] && [ ! -f "$y" ] && [ ! -d "$y" ]; then no special
+fi
+done
+}
+merge() {
+from=$1 into=$2 closed=; shift 2
+[ -w "$into" ] || { chmod u+rwx "$into" && closed=y; } || return
 for x in "$from"/* "$from"/.[!.]* "$from"/..?*; do
-if [ -d "$x" ] && [ ! -L "$x" ] && [ -d "$into/${x##*/}" ]; then
+if [ -d "$x" ] && [ ! -L "$x" ]; then
+if [ -d "$into/${x##*/}" ] && [ ! -L "$into/${x##*/}" ]; then
 ( merge "$x" "$into/${x##*/}" ) || return 1
+elif [ ! -w "$x" ]; then
+chmod u+w "$x"; mv -f -- "$x" "$into/" && chmod u-w "$into/${x##*/}" || return
+else set -- "$@" "$x"; fi
 elif [ -e "$x" ] || [ -L "$x" ]; then set -- "$@" "$x"; fi
 if [ $# -ge 200 ]; then mv -f -- "$@" "$into/" || return 1; set --; fi
 done
-[ $# = 0 ] || mv -f -- "$@" "$into/"
+[ $# = 0 ] || mv -f -- "$@" "$into/" || return
+[ -z "$closed" ] || chmod u-w "$into"
 }
-p=$1; trap 'rm -rf -- "$p"' 0
+p=$1; trap 'wipe "$p"' 0
+clash "$1" "$2"
 e=$(merge "$1" "$2" 2>&1) || no write "$e"
 say done
 """
@@ -214,55 +316,3 @@ def place(target: str, name: str, token: str, flags: str) -> tuple[str, ...]:
 def stamp(seconds: float) -> str:
     """A time for `touch -t`, in UTC."""
     return time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds))
-
-
-def report(stderr: str) -> tuple[dict[str, str], str]:
-    """What a script said, by its first word; and the rest of what came on stderr."""
-    said, rest = {}, []
-    for line in stderr.splitlines():
-        if line.startswith(MARK + " "):
-            word, _, text = line[len(MARK) + 1 :].partition(" ")
-            said[word] = text
-        elif line:
-            rest.append(line)
-    return said, "\n".join(rest)
-
-
-_REASONS: Sequence[tuple[str, type[TransferError]]] = (
-    ("No space left", NoSpaceLeft),
-    ("quota exceeded", NoSpaceLeft),
-    ("File too large", NoSpaceLeft),
-    ("size limit exceeded", NoSpaceLeft),  # a shell, of a program that SIGXFSZ ended
-    ("Filesize limit", NoSpaceLeft),  # the same
-    ("SIGXFSZ", NoSpaceLeft),
-    ("Wrote only", NoSpaceLeft),  # GNU tar
-    ("Permission denied", TransferDenied),
-    ("Operation not permitted", TransferDenied),
-    ("Read-only file system", TransferDenied),
-)
-
-
-def failure(stderr: str, status: int, source: str, target: str) -> TransferError:
-    """The error for a script that did not do what it should."""
-    said, rest = report(stderr)
-    what = f"{source} to {target}"
-    if "missing" in said:
-        return SourceNotFound(f"{what}: there is no such file: {said['missing'] or source}")
-    if "denied" in said:
-        return TransferDenied(f"{what}: permission denied on the remote")
-    if "nodir" in said:
-        return SourceNotFound(
-            f"{what}: on the remote is no directory {said['nodir']}: use parents=True to make it"
-        )
-    if "isdir" in said:
-        return TransferError(f"{what}: that is a directory (for a whole one: recurse=True)")
-    if "special" in said:
-        return TransferError(f"{what}: that is neither a file nor a directory")
-    if "short" in said:
-        return SourceChanged(
-            f"{what}: {said['short']} bytes arrived, which is not its size: the file changed "
-            "while it was sent"
-        )
-    text = "\n".join(filter(None, (said.get("write", ""), rest))) or f"exit status {status}"
-    kind = next((kind for words, kind in _REASONS if words in text), TransferError)
-    return kind(f"{what}: {text}")

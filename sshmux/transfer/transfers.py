@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from ..errors import ConfigError, Error, SourceNotFound, TransferError
 from ..session.execution import Scope
 from ..session.link import Link
-from . import scripts, trees
+from . import local_sources, scripts, trees
 from .files import TransferOptions, get_file, put_file, threads
+from .patterns import has_magic, last_name
 from .remote import Remote
+from .sources import FILE, FILE_LINK, Source, check_names, check_sources, kept_links
 
 AnyPath = str | bytes | os.PathLike[str]
 Paths = AnyPath | Sequence[AnyPath]
@@ -42,6 +43,7 @@ def _listed(paths: Paths) -> list[str]:
     named = [os.fsdecode(path) for path in several]
     if not named or not all(named) or any("\0" in name for name in named):
         raise ConfigError(f"paths {paths!r}: give the name of a file or directory, or several")
+    check_names(named)
     return named
 
 
@@ -50,17 +52,19 @@ async def put(
 ) -> TransferResult:
     """See `Connection.put`."""
     begun, named = time.monotonic(), _listed(local)
-    target = scripts.remote_path(remote)
-    found, single = await threads.run(partial(_found_here, named, target))
+    target, there = scripts.remote_path(remote), Remote(link, scope)
+    found = await threads.run(partial(local_sources.find, named, target))
     try:
-        if single:
-            size = await put_file(Remote(link, scope), found[0], target, options)
-            return TransferResult((found[0],), 1, size, time.monotonic() - begun)
-        files, size = await trees.put_trees(Remote(link, scope), found, target, _many(options))
+        sources = _movable(found, target, options)
+        if _is_single(found, options):
+            size = await put_file(there, found[0].path, target, options)
+            return _result(found, 1, size, begun)
+        _check_many(options)
+        files, size = await trees.put_trees(there, sources, target, options)
     except Error as error:
         _tell(error, found)
         raise
-    return TransferResult(tuple(found), files, size, time.monotonic() - begun)
+    return _result(found, files, size, begun)
 
 
 async def get(
@@ -69,52 +73,65 @@ async def get(
     """See `Connection.get`."""
     begun, named = time.monotonic(), [scripts.remote_path(name) for name in _listed(remote)]
     target, there = os.fsdecode(local), Remote(link, scope)
-    found: list[tuple[str, str]] = [("f", named[0])]
-    if options.recurse or len(named) > 1 or any(map(glob.has_magic, named)):
+    found = [Source(FILE, named[0])]
+    if _must_look(named, options):
         found = await trees.look(there, named, target)
-    names = [name for _, name in found]
     if options.parents:
         await threads.run(partial(os.makedirs, os.path.dirname(target) or ".", exist_ok=True))
     try:
-        if len(found) == 1 and found[0][0] == "f":
-            place = _place_here(target, names[0])
-            size = await get_file(there, names[0], place, options)
-            return TransferResult((names[0],), 1, size, time.monotonic() - begun)
-        files, size = await trees.get_trees(there, names, target, _many(options))
+        sources = _movable(found, target, options)
+        if _is_single(found, options):
+            place = _place_here(target, found[0].path)
+            size = await get_file(there, found[0].path, place, options)
+            return _result(found, 1, size, begun)
+        _check_many(options)
+        files, size = await trees.get_trees(there, sources, target, options)
     except Error as error:
-        _tell(error, names)
+        _tell(error, found)
         raise
-    return TransferResult(tuple(names), files, size, time.monotonic() - begun)
+    return _result(found, files, size, begun)
 
 
-def _many(options: TransferOptions) -> TransferOptions:
+def _must_look(named: Sequence[str], options: TransferOptions) -> bool:
+    """Whether it can be anything but one file, whose own session tells what it is."""
+    many = len(named) > 1 or any(map(has_magic, named))
+    return many or options.recurse or options.follow_symlinks is False
+
+
+def _movable(found: list[Source], target: str, options: TransferOptions) -> list[Source]:
+    sources = kept_links(found, options.follow_symlinks)
+    check_sources(sources, target, recurse=options.recurse)
+    return sources
+
+
+def _is_single(found: Sequence[Source], options: TransferOptions) -> bool:
+    """Whether it is one file, by its content."""
+    if len(found) != 1:
+        return False
+    followed = found[0].kind == FILE_LINK and options.follow_symlinks is not False
+    return found[0].kind == FILE or followed
+
+
+def _check_many(options: TransferOptions) -> None:
     """What is for single files cannot be had for streams."""
     if options.resume or options.verify or not options.atomic:
         raise ConfigError("resume=, verify= and atomic= are for one file at a time")
-    return replace(options)
 
 
-def _found_here(named: list[str], target: str) -> tuple[list[str], bool]:
-    """What is meant, and whether it is a single file."""
-    found: list[str] = []
-    for name in named:
-        fitting = [name] if os.path.lexists(name) else sorted(glob.glob(name, recursive=True))
-        if not fitting:
-            error = SourceNotFound(f"{name} to {target}: there is no such file here")
-            error.not_moved = tuple(named)
-            raise error
-        found += fitting
-    return found, len(found) == 1 and not os.path.isdir(found[0])
+def _result(found: Sequence[Source], files: int, size: int, begun: float) -> TransferResult:
+    moved = tuple(source.path for source in found)
+    return TransferResult(moved, files, size, time.monotonic() - begun)
 
 
 def _place_here(target: str, source: str) -> str:
+    """The whole name of a file here: of a link that is named, of what it leads to."""
     if os.path.isdir(target):
-        return os.path.join(target, os.path.basename(source.rstrip("/")))
+        return os.path.join(target, last_name(source))
     if target.endswith("/"):
         raise SourceNotFound(f"{source} to {target}: there is no such directory here")
-    return target
+    return os.path.realpath(target) if os.path.islink(target) else target
 
 
-def _tell(error: Error, sources: Sequence[str]) -> None:
+def _tell(error: Error, sources: Sequence[Source]) -> None:
     if isinstance(error, TransferError) and not error.moved:
-        error.not_moved = error.not_moved or tuple(sources)
+        error.not_moved = error.not_moved or tuple(source.path for source in sources)

@@ -37,6 +37,7 @@ from sshmux.openssh.remote import Preamble
 from sshmux.openssh.trace import Trace
 from sshmux.sftp import attrs, messages
 from sshmux.sftp.fields import Malformed, Unpacker, string, u32
+from sshmux.transfer import reports as transfer_reports
 from sshmux.transfer import scripts
 
 from .fuzzing import fuzzed
@@ -179,9 +180,9 @@ reports = st.lists(
 @given(stderr=reports, status=st.integers(-1, 255))
 @fuzzed
 def test_replies_of_transfers(stderr: str, status: int) -> None:
-    said, rest = scripts.report(stderr)
+    said, rest = transfer_reports.report(stderr)
     assert all(isinstance(word, str) for word in (*said, *said.values(), rest))
-    assert isinstance(scripts.failure(stderr, status, "from", "to"), Error)
+    assert isinstance(transfer_reports.failure(stderr, status, "from", "to"), Error)
 
 
 # Records in the control directory

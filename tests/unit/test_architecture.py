@@ -166,7 +166,7 @@ PURE = [
     "sshmux.sftp.changes",
     "sshmux.sftp.fields",
     "sshmux.sftp.messages",
-    "sshmux.sftp.links",
+    "sshmux.system.links",
     "sshmux.sftp.paths",
     "sshmux.sftp.statuses",
     "sshmux.sftp.text",

@@ -1,0 +1,113 @@
+"""A tar of this machine, at one end of a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import psutil
+
+from ..errors import ConfigError
+from ..system.pipes import Reader
+from ..system.processes import Child, spawn
+from ..system.tasks import run_to_end
+
+BROKEN = "ended by SIGPIPE"  # a tar whose reader has left: that one knows why
+_KEPT = 16 * 1024  # bytes of what tar says
+# What of the environment would change what tar does.
+_FOREIGN = ("TAR_OPTIONS", "TAR_READER_OPTIONS", "TAR_WRITER_OPTIONS", "TAPE", "POSIXLY_CORRECT")
+
+
+class Tar:
+    """A running tar, and our end of the pipe to it."""
+
+    def __init__(self, child: Child, heard: Reader, end_of_pipe: int) -> None:
+        self.child = child
+        self.heard = heard
+        self._end_of_pipe = end_of_pipe
+
+    @contextlib.contextmanager
+    def pipe(self) -> Iterator[int]:
+        """Our end of the pipe, for the block only: tar waits for its end."""
+        try:
+            yield self._end_of_pipe
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes our end of the pipe, if it is open."""
+        end, self._end_of_pipe = self._end_of_pipe, -1
+        if end >= 0:
+            os.close(end)
+
+    async def failure(self) -> tuple[int, str]:
+        """Waits for its end: its status, and why it failed, in its words ("" if it did not)."""
+        status = await self.child.wait()
+        await self.heard.ended()
+        said = os.fsdecode(self.heard.bytes()).strip()
+        if status >= 0:
+            return status, (said or f"exit status {status}" if status else "")
+        return status, said or f"ended by {signal.Signals(-status).name}"
+
+    def moved(self, way: str) -> int:
+        """The bytes that it has read or written, where the system tells."""
+        if sys.platform != "linux" or self.child.status is not None:
+            return 0
+        try:
+            counters = psutil.Process(self.child.pid).io_counters()
+        except (psutil.Error, OSError):
+            return 0
+        return int(counters.write_chars if way == "write" else counters.read_chars)
+
+
+@contextlib.asynccontextmanager
+async def running(words: Sequence[str], *, packs: bool) -> AsyncIterator[Tar]:
+    """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block."""
+    tar = _start(words, packs)
+    with contextlib.closing(tar.heard):
+        try:
+            yield tar
+            await tar.heard.ended()
+        finally:
+            tar.close()
+            if tar.child.status is None:
+                await run_to_end(tar.child.end)
+
+
+def _start(words: Sequence[str], packs: bool) -> Tar:
+    if shutil.which(words[0]) is None:
+        raise ConfigError("tar was not found on this machine: install it, or use SFTP")
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
+        reading, writing = os.pipe()
+        end_of_pipe, given = (reading, writing) if packs else (writing, reading)
+        ours.callback(os.close, end_of_pipe)
+        its.callback(os.close, given)
+        heard, end = Reader.pipe(limit=_KEPT)
+        ours.callback(heard.close)
+        its.callback(os.close, end)
+        pipe = {"stdout" if packs else "stdin": given}
+        child = spawn(words, stderr=end, env=_environment(), **pipe)
+        ours.pop_all()
+    return Tar(child, heard, end_of_pipe)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    # macOS's tar would else add a file of its own for each file with extended attributes.
+    return dict(kept, LC_ALL="C", COPYFILE_DISABLE="1")
+
+
+def unpacking(into: str, *, preserve: bool) -> list[str]:
+    """The command line that unpacks an archive: no owners, and no times unless they are wanted."""
+    concatenated = ["-i"] if _is_gnu() else []
+    return ["tar", *concatenated, "-xpof" if preserve else "-xmof", "-", "-C", into]
+
+
+def _is_gnu() -> bool:
+    """Whether it can read one archive behind another, as busybox's tar on the remote makes them."""
+    found = os.path.realpath(shutil.which("tar") or "")
+    return sys.platform == "linux" and os.path.basename(found) == "tar"
