@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..openssh.askpass.launch import Listener
 from ..openssh.askpass.prompts import NAMES_WHO_ASKS
-from ..openssh.control.dial import Way, adopt, dial
+from ..openssh.control.dial import DialOptions, adopt, dial
 from ..openssh.control.foreign import ForeignMaster, hold_foreign
 from ..openssh.control.master import Master
 from ..openssh.diagnostics import log_in_by_hand, through
@@ -336,7 +336,7 @@ class Dialler:
         self._context.before_dial()
         answers = await self._answers(this.stored, this.deadline)
         pool = self._context.pool
-        way = Way(
+        way = DialOptions(
             lifetime=pool.persist or pool.grace,
             persist=pool.persist,
             answerer=answers,

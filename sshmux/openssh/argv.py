@@ -126,10 +126,12 @@ def master(
         confirm: let a user confirm an unknown host key, where the config would refuse it.
         via: the control socket of a master on the jump host, to go through.
         verbose: let ssh tell what it does (LogLevel=DEBUG1).
+
+    Its log goes to stdout: stderr has what servers and ProxyCommands say, and is believed nothing.
+    What it logs is ours to choose: the user's LogLevel=QUIET would hide why a log-in failed.
     """
     argv = [config.ssh_program, "-M", "-N", "-T", "-n", "-S", escape_path(path)]
-    if verbose:
-        argv += ["-o", "LogLevel=DEBUG1"]
+    argv += ["-E", "/dev/stdout", "-o", f"LogLevel={'DEBUG1' if verbose else 'INFO'}"]
     if via is not None:
         argv += ["-o", f"ProxyCommand={_through(config.ssh_program, via)}"]
         argv += ["-o", "ProxyUseFdpass=no"]

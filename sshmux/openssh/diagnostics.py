@@ -1,8 +1,8 @@
 """From what ssh wrote to the error that it means. Pure.
 
 Each diagnosis is one class with its pattern beside its advice; they are tried in order, most
-specific first, on ssh's stderr. The texts are OpenSSH's own (ssh.c, sshconnect.c, kex.c, packet.c),
-the system's (strerror, gai_strerror) on Linux and macOS.
+specific first, on the line in which ssh's log says why it ends. The texts are OpenSSH's own (ssh.c,
+sshconnect.c, kex.c, packet.c), the system's (strerror, gai_strerror) on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .. import errors
 from ..config import ConnectionConfig
 from .askpass.prompts import HostKeyPrompt, Prompt, sanitise
+from .resolve import Resolved
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ def _d(
     return Diagnosis(re.compile(pattern, re.IGNORECASE | re.MULTILINE), error, advice, transient)
 
 
+_UNPROTECTED = _d(
+    r"UNPROTECTED PRIVATE KEY FILE|bad permissions",
+    errors.PermissionDenied,
+    "The private key was ignored because others can read it: run {chmod}",
+)
+
 DIAGNOSES: tuple[Diagnosis, ...] = (
     _d(
         r"REVOKED HOST KEY|host key .* (is marked as|was) revoked",
@@ -96,11 +103,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         errors.HostUnreachable,
         "This machine does not allow it: check its firewall and routes.",
     ),
-    _d(
-        r"UNPROTECTED PRIVATE KEY FILE|bad permissions",
-        errors.PermissionDenied,
-        "The private key was ignored because others can read it: run {chmod}",
-    ),
+    _UNPROTECTED,
     _d(
         r"Too many authentication failures",
         errors.PermissionDenied,
@@ -129,6 +132,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
     ),
     _d(
         r"(connect to host|connect to address).*(timed out)|Connection timed out"
+        r"|Connection to .* port \d+ timed out"
         r"|Timeout, server .* not responding|banner exchange.*timed out",
         errors.ConnectTimeout,
         "Check the network (VPN, firewall), or raise timeout=.",
@@ -147,12 +151,24 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         "HostKeyAlgorithms, …) and man ssh_config.",
     ),
     _d(
+        r"banner exchange: .*(could not read protocol version|invalid format)"
+        r"|Bad remote protocol version identification",
+        errors.KeyExchangeFailed,
+        "What listens there does not speak SSH 2: check host and port.",
+    ),
+    _d(
         r"Connection (closed|reset)|Connection to .* closed|kex_exchange_identification"
         r"|ssh_exchange_identification|Broken pipe|Not allowed at this time|Exceeded MaxStartups",
         errors.ServerHungUp,
         "The server closed the connection before the log-in: it may be overloaded (MaxStartups), "
         "be restarting, or refuse this address for a while.",
     ),
+)
+
+# What lines above the last one may say: nothing of it can come from a server.
+_ABOVE = (
+    *(errors.HostKeyNotVerifiable, errors.HostKeyChanged, errors.HostKeyUnknown),
+    *(errors.ConfigError, errors.PermissionDenied, errors.HostUnreachable),
 )
 
 
@@ -205,35 +221,102 @@ def log_in_by_hand(config: ConnectionConfig, path: os.PathLike[str] | None) -> s
 
 
 def diagnose(
-    config: ConnectionConfig, status: int, stderr: str, *, given: Collection[str] = ()
+    config: ConnectionConfig,
+    status: int,
+    log: str,
+    *,
+    given: Collection[str] = (),
+    told: str = "",
+    known: Resolved | None = None,
 ) -> errors.Error:
-    """The error for a log-in that ended with `status` and wrote `stderr`.
+    """The error for a log-in that ended with `status`.
+
+    ssh's verdict is the last line of its log. What stands above it counts only for what is said
+    before a server can say anything: with keyboard-interactive the log has the server's words, too.
 
     Parameters:
+        log: ssh's own words, without the banner.
         given: where answers to prompts came from: "stored", "code", "user".
+        told: what else came on its stderr: a banner, or the words of a ProxyCommand.
+        known: what ssh's configuration says of the host: advice names no other file and no other
+            host than are in there. None: whatever ssh names.
     """
-    # ssh's verdict is its last line. What stands above it may be a banner, in a stranger's words.
-    denied = re.search(r"Permission denied \([^)]*\)\.?\s*\Z", stderr) is not None
-    for diagnosis in DIAGNOSES:
-        if denied and diagnosis.error is not errors.PermissionDenied:
+    words, diagnosis = _verdict(log, told)
+    both = "\n".join(filter(None, (log.strip(), told.strip())))
+    if diagnosis is None:
+        words = sanitise(words) or f"ssh exited with {status}"
+        return _with_words(
+            errors.DisconnectError(
+                f"Cannot connect to {config.address}: {words}. To see more, run: {_login(config)} "
+                "-v"
+            ),
+            both,
+        )
+    advice = _fill(diagnosis.advice, config, log, known)
+    if diagnosis.error is errors.PermissionDenied:
+        for source, words_of_it in _REFUSED_ANSWERS.items():
+            advice = words_of_it if source in given else advice
+    error = diagnosis.error(f"Cannot connect to {config.address}: {sanitise(words)}. {advice}")
+    if diagnosis.transient is not None:
+        error.transient = diagnosis.transient
+    return _with_words(error, both)
+
+
+# ssh says this before anybody logs in, and nothing after it.
+_HOST_KEY_FAILED = "Host key verification failed"
+_NOT_CONNECTED = "ssh: connect to host"
+# The line before tells what the server gave as its reason.
+_AFTER_DISCONNECT = ("Disconnected from", "Authentication failed")
+_DENIED = re.compile(r"Permission denied \([^)]*\)\.?$")
+_HUNG_UP = re.compile(r"Connection (closed|reset|timed out).* UNKNOWN port")
+
+
+def _verdict(log: str, told: str) -> tuple[str, Diagnosis | None]:
+    """The line that decides, and what it means."""
+    lines = _lines(log)
+    if not lines:
+        # Before it can log, ssh complains of its command line and of nothing else.
+        lines = _lines(told)
+        last = lines[-1] if lines else ""
+        found = _meaning(last)
+        own = found is not None and found.error in (errors.ConfigError, errors.ControlDirError)
+        return last, found if own else None
+    last = lines[-1]
+    if last.startswith(_AFTER_DISCONNECT) and lines[-2:-1]:
+        last = lines[-2]
+    between = _lines(told)[-1:] if _HUNG_UP.match(last) else []
+    if between and (found := _meaning(between[0])) is not None:
+        return between[0], found  # a ProxyCommand's: what it said is all that there is
+    found = _meaning(last)
+    if found is None and last.startswith(_NOT_CONNECTED):
+        return _most_specific(lines, last, None)
+    if last.startswith(_HOST_KEY_FAILED) or (found and found.error is errors.ConfigError):
+        return _most_specific(lines, last, found)
+    if _DENIED.search(last):
+        return _most_specific(lines, last, found, only=_UNPROTECTED)
+    return last, found
+
+
+def _most_specific(
+    lines: Sequence[str], last: str, found: Diagnosis | None, only: Diagnosis | None = None
+) -> tuple[str, Diagnosis | None]:
+    """What the lines above the last one say in more words."""
+    for diagnosis in DIAGNOSES if only is None else (only,):
+        if diagnosis.error not in _ABOVE:
             continue
-        if found := diagnosis.pattern.search(stderr):
-            words = sanitise(_line_of(stderr, found.start()))
-            advice = _fill(diagnosis.advice, config, stderr)
-            if diagnosis.error is errors.PermissionDenied:
-                for source, words_of_it in _REFUSED_ANSWERS.items():
-                    advice = words_of_it if source in given else advice
-            error = diagnosis.error(f"Cannot connect to {config.address}: {words}. {advice}")
-            if diagnosis.transient is not None:
-                error.transient = diagnosis.transient
-            return _with_words(error, stderr)
-    words = sanitise(stderr.strip().rpartition("\n")[2]) or f"ssh exited with {status}"
-    return _with_words(
-        errors.DisconnectError(
-            f"Cannot connect to {config.address}: {words}. To see more, run: {_login(config)} -v"
-        ),
-        stderr,
-    )
+        for line in lines:
+            if diagnosis.pattern.search(line):
+                return line.strip("@ ").rstrip(".!"), diagnosis
+    return last, found
+
+
+def _lines(text: str) -> list[str]:
+    found = [line.strip() for line in text.splitlines()]
+    return [line.rstrip(".!") for line in found if line.strip("@ ") and line[:5] != "debug"]
+
+
+def _meaning(line: str) -> Diagnosis | None:
+    return next((each for each in DIAGNOSES if each.pattern.search(line)), None)
 
 
 def timed_out(config: ConnectionConfig, stderr: str) -> errors.Error:
@@ -291,13 +374,6 @@ def _with_words(error: errors.Error, stderr: str) -> errors.Error:
     return error
 
 
-def _line_of(text: str, position: int) -> str:
-    start = text.rfind("\n", 0, position) + 1
-    end = text.find("\n", position)
-    line = text[start:] if end < 0 else text[start:end]
-    return line.strip().strip("@").strip().rstrip(".!")
-
-
 def _login(config: ConnectionConfig) -> str:
     words = [config.ssh_program]
     if config.config_file is not None:
@@ -315,32 +391,35 @@ def _host(config: ConnectionConfig) -> str:
     return f"{config.username}@{config.host}" if config.username else config.host
 
 
-def _fill(advice: str, config: ConnectionConfig, stderr: str) -> str:
+def _fill(advice: str, config: ConnectionConfig, stderr: str, known: Resolved | None = None) -> str:
     return (
         advice.replace("{login}", _login(config))
-        .replace("{forget}", _forget(config, stderr))
-        .replace("{chmod}", _protect(config, stderr))
+        .replace("{forget}", _forget(config, stderr, known))
+        .replace("{chmod}", _protect(config, stderr, known))
         .replace("{denied}", _denied(config, stderr))
     )
 
 
-def _forget(config: ConnectionConfig, stderr: str) -> str:
+def _forget(config: ConnectionConfig, stderr: str, known: Resolved | None) -> str:
     """ssh-keygen -R, for the name under which ssh holds the key, in the file that ssh names."""
     offending = re.search(r"Offending .* key in (.*):\d+", stderr)
     named = re.search(r"[Hh]ost key for (\S+) has changed", stderr)
-    host = named.group(1) if named else config.host
-    if not named and config.port != 22:
-        host = f"[{config.host}]:{config.port}"
+    host = config.host if config.port == 22 else f"[{config.host}]:{config.port}"
+    if named and (known is None or named[1] in known.key_names):
+        host = named[1]
     words = ["ssh-keygen", "-R", host]
-    if offending:
-        words += ["-f", offending.group(1)]
+    if offending and (known is None or offending[1] in known.known_hosts_files):
+        words += ["-f", offending[1]]
     return shlex.join(words)
 
 
-def _protect(config: ConnectionConfig, stderr: str) -> str:
+def _protect(config: ConnectionConfig, stderr: str, known: Resolved | None) -> str:
     """chmod, for the key that ssh names: it need not be the one of `key_file`."""
     named = re.search(r"Permissions \d+ for '(.*)' are too open", stderr)
-    return shlex.join(["chmod", "600", named.group(1) if named else str(config.key_file or "KEY")])
+    key = str(config.key_file or "KEY")
+    if named and (known is None or named[1] in known.identity_files):
+        key = named[1]
+    return shlex.join(["chmod", "600", key])
 
 
 def _denied(config: ConnectionConfig, stderr: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 
 from ..config import ConnectionConfig
@@ -30,6 +31,22 @@ class Resolved:
     strict: str = "ask"
     identity_files: tuple[str, ...] = ()
     text: str = field(default="", repr=False)  # the whole answer
+
+    @property
+    def key_names(self) -> set[str]:
+        """The names under which ssh may know its host key (sshconnect.c: get_hostfile_hostname)."""
+        name = self.host_key_alias or self.hostname
+        return {name, f"[{name}]:{self.port}"}
+
+    @property
+    def known_hosts_files(self) -> set[str]:
+        """Where ssh looks for it."""
+        found: set[str] = set()
+        for line in self.text.splitlines():
+            keyword, _, value = line.partition(" ")
+            if keyword.lower() in ("userknownhostsfile", "globalknownhostsfile"):
+                found |= {os.path.expanduser(path) for path in shlex.split(value)}
+        return found
 
     @property
     def prompt_host(self) -> str:

@@ -95,8 +95,12 @@ def spawn(
     stdout: int = subprocess.DEVNULL,
     stderr: int = subprocess.DEVNULL,
     env: dict[str, str] | None = None,
+    keep: int | None = None,
 ) -> Child:
     """Starts a process. It has no controlling terminal, so ssh cannot ask anything behind our back.
+
+    Parameters:
+        keep: one more descriptor that it has, by the same number.
 
     Raises `ConfigError` when the program is not there, or the command line is too long for it, and
     `ProcessLimit` when the system starts no more processes.
@@ -113,6 +117,7 @@ def spawn(
                 stderr=stderr,
                 env=env,
                 start_new_session=True,
+                pass_fds=() if keep is None else (keep,),
             )
         )
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sshmux import ConnectionManager, Prompt
-from sshmux.openssh.control.dial import Way, dial
+from sshmux.openssh.control.dial import DialOptions, dial
 from sshmux.openssh.control.directory import ControlDir
 from sshmux.testing import PrivateServer
 
@@ -79,7 +79,9 @@ async def test_dial() -> None:
             directory = ControlDir(path)
 
             async def scenario() -> None:
-                master = await dial(config, directory, Way(lifetime=5), cluster="c", slot="1")
+                master = await dial(
+                    config, directory, DialOptions(lifetime=5), cluster="c", slot="1"
+                )
                 await asyncio.shield(master.stop())
 
             # The last await is the shielded stop: a cancelled caller does not undo the ending.

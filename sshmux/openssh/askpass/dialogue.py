@@ -17,7 +17,7 @@ from ...system.pipes import Reader, Writer
 from ...system.processes import Child, spawn
 from ...system.secret import Secret
 from ...system.tasks import TaskGroup
-from .launch import Launch, Listener, stderr_pipe
+from .launch import Launch, Listener, output_pipe
 from .prompts import Prompt, TouchPrompt, UnknownPrompt, classify
 
 log = logging.getLogger("sshmux.dial")
@@ -87,9 +87,15 @@ class DialogueLaunch(Launch):
     """One ssh behind the askpass."""
 
     def __init__(
-        self, child: Child, stderr: Reader, said: _Lines, task: int, answerer: Answerer
+        self,
+        child: Child,
+        log: Reader,
+        stderr: Reader,
+        said: _Lines,
+        task: int,
+        answerer: Answerer,
     ) -> None:
-        super().__init__(child, stderr)
+        super().__init__(child, log, stderr)
         self._said = said
         self._task = task
         self._answerer = answerer
@@ -201,14 +207,11 @@ def launch_dialogue(
     argv: list[str], env: dict[str, str], answerer: Answerer, listener: Listener | None = None
 ) -> Launch:
     """Starts ssh behind the askpass, in a helper process."""
-    task = {
-        "path": [entry for entry in sys.path if os.path.isabs(entry)],
-        "package": str(_PACKAGE),
-        "argv": argv,
-        "named": answerer.named,
-    }
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
-        stderr, stderr_end = stderr_pipe(listener)
+        log, log_end = output_pipe(listener)
+        undo.callback(log.close)
+        always.callback(os.close, log_end)
+        stderr, stderr_end = output_pipe(listener)
         undo.callback(stderr.close)
         always.callback(os.close, stderr_end)
         said = _Lines()
@@ -223,8 +226,16 @@ def launch_dialogue(
             stdout=said.end,
             stderr=stderr_end,
             env=_announcing(env),
+            keep=log_end,
         )
+        task = {
+            "path": [entry for entry in sys.path if os.path.isabs(entry)],
+            "package": str(_PACKAGE),
+            "argv": argv,
+            "named": answerer.named,
+            "log": log_end,
+        }
         # The pipe stays open after the task: its end is the helper's signal to give up.
         Writer(os.dup(writing), json.dumps(task).encode() + b"\n")
         undo.pop_all()
-        return DialogueLaunch(child, stderr, said, writing, answerer)
+        return DialogueLaunch(child, log, stderr, said, writing, answerer)

@@ -10,7 +10,7 @@ controlling terminal is the pty; the prompts are what is left on it.
 It knows no secret. It is told what to run by one JSON line on stdin, says what ssh asks by lines
 on stdout, and gets each answer by a line on stdin when it is needed::
 
-    → {"argv": […], "named": true}           the task
+    → {"argv": […], "named": true, "log": 9} the task; the log goes to that descriptor
     ← {"ask": "me@host's password: ", "echo": false}
     → {"answer": "…", "hidden": true}        or {"answer": null}: nobody answers, so ssh is ended
     ← {"notice": "Confirm user presence …"}
@@ -74,14 +74,15 @@ class Dialogue:
 
     Parameters:
         named: see `prompts.classify`.
+        log: the descriptor for ssh's stdout.
     """
 
-    def __init__(self, argv: list[str], named: bool, manager: Manager) -> None:
+    def __init__(self, argv: list[str], named: bool, log: int, manager: Manager) -> None:
         import pexpect.fdpexpect  # here, so that the import of this module stays cheap
 
         self._named = named
         self._manager = manager
-        self._terminal, self._process, self._exited = _launch(argv)
+        self._terminal, self._process, self._exited = _launch(argv, log)
         self._spawn = pexpect.fdpexpect.fdspawn(
             self._terminal, encoding="utf-8", codec_errors="replace"
         )
@@ -206,7 +207,7 @@ class Dialogue:
             os.killpg(self._process.pid, number)
 
 
-def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes], int]:
+def _launch(argv: list[str], log: int) -> tuple[int, subprocess.Popen[bytes], int]:
     """Ssh with the pty as controlling terminal and nothing else on it. stderr is our own.
 
     Returns our end of the terminal, the process, and a pipe that ends when ssh has exited.
@@ -231,7 +232,7 @@ def _launch(argv: list[str]) -> tuple[int, subprocess.Popen[bytes], int]:
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=log,
         stderr=None,
         preexec_fn=in_child,
     )
@@ -268,7 +269,7 @@ def main(task: dict[str, Any]) -> None:
     sys.excepthook = lambda *_: os._exit(70)  # a traceback could show what was read or sent
     _harden()
     manager = Manager()
-    status = Dialogue(task["argv"], task["named"], manager).run()
+    status = Dialogue(task["argv"], task["named"], task["log"], manager).run()
     manager.tell(status=status)
     # Past this point the pty closes; the master has long left it.
     os._exit(0)

@@ -1,7 +1,7 @@
 """Starting ssh for a log-in: plainly, or behind the askpass when somebody can answer prompts.
 
-Either way the result is a `Launch`: an exit status to await (0 is "the master is ready") and
-what ssh wrote to stderr.
+Either way the result is a `Launch`: an exit status to await (0 is "the master is ready"), ssh's own
+log, and what else came on its stderr.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _LAST_WORDS = 0.5  # seconds for the rest of stderr after a failure
 Listener = Callable[[bytes], object]
 
 
-def stderr_pipe(listener: Listener | None) -> tuple[Reader, int]:
-    """A pipe for ssh's stderr. What comes is kept, and a listener hears it at once."""
+def output_pipe(listener: Listener | None) -> tuple[Reader, int]:
+    """A pipe for ssh's log, or its stderr. What comes is kept, and a listener hears it at once."""
     reader, writing = Reader.pipe(limit=MAX_STDERR)
     if listener is not None:
         reader.tee(listener)
@@ -32,22 +32,29 @@ def stderr_pipe(listener: Listener | None) -> tuple[Reader, int]:
 class Launch:
     """One ssh on its way to becoming a master."""
 
-    def __init__(self, child: Child, stderr: Reader) -> None:
+    def __init__(self, child: Child, log: Reader, stderr: Reader) -> None:
         self._child = child
+        self._log = log
         self._stderr = stderr
 
     @property
+    def log(self) -> str:
+        """What ssh itself has told so far."""
+        return self._log.text()
+
+    @property
     def stderr(self) -> str:
-        """What ssh wrote so far."""
+        """What else came on its stderr: banners, and the words of a ProxyCommand."""
         return self._stderr.text()
 
     async def wait(self) -> int:
-        """Ssh's exit status; after a failure stderr is complete."""
+        """Ssh's exit status; after a failure its words are complete."""
         status = await self._exit_status()
         if status != 0:
             # A ProxyCommand may hold the pipe; its words are welcome, but not for long.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS):
+                    await self._log.ended()
                     await self._stderr.ended()
         return status
 
@@ -60,16 +67,19 @@ class Launch:
 
     def close(self) -> None:
         """Lets go of every descriptor; the process has ended by now."""
+        self._log.close()
         self._stderr.close()
 
 
 def launch(argv: list[str], env: dict[str, str], listener: Listener | None = None) -> Launch:
     """Starts ssh plainly: it has no terminal, and can ask nobody."""
-    stderr, writing = stderr_pipe(listener)
-    try:
-        return Launch(spawn(argv, stderr=writing, env=env), stderr)
-    except BaseException:
-        stderr.close()
-        raise
-    finally:
-        os.close(writing)
+    with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
+        log, log_end = output_pipe(listener)
+        undo.callback(log.close)
+        always.callback(os.close, log_end)
+        stderr, stderr_end = output_pipe(listener)
+        undo.callback(stderr.close)
+        always.callback(os.close, stderr_end)
+        started = Launch(spawn(argv, stdout=log_end, stderr=stderr_end, env=env), log, stderr)
+        undo.pop_all()
+        return started

@@ -66,7 +66,7 @@ def digest(config: ConnectionConfig, resolved: Sequence[Resolved]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class DialOptions:
     """How one log-in is made.
 
     Attributes:
@@ -91,7 +91,7 @@ class Way:
 async def dial(
     config: ConnectionConfig,
     directory: ControlDir,
-    way: Way,
+    way: DialOptions,
     *,
     cluster: str,
     slot: str,
@@ -142,19 +142,19 @@ async def dial(
         async with (deadline or Deadline(config.timeout)).enforced():
             status = await started.wait()
         if status != 0:
-            raise _failure(config, way, status, started.stderr)
+            raise _failure(config, way, status, started)
         return await _hold(config, entry, replace(record, login_factor=_took(way.answerer)))
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
         await run_to_end(partial(_undo, started, entry, config.ssh_program))
         if isinstance(error, TimeoutError) and not isinstance(error, Error):
-            raise timed_out(config, started.stderr) from None
+            raise timed_out(config, f"{started.log}{started.stderr}") from None
         raise
     finally:
         started.close()
 
 
-def _launch(command: list[str], config: ConnectionConfig, way: Way) -> Launch:
+def _launch(command: list[str], config: ConnectionConfig, way: DialOptions) -> Launch:
     env = client_environment(config.use_agent)
     if way.answerer is None:
         return launch(command, env, way.listener)
@@ -173,19 +173,20 @@ def _took(answerer: Answerer | None) -> str:
     return next((source for source in ("user", "code") if source in given), "")
 
 
-def _failure(config: ConnectionConfig, way: Way, status: int, stderr: str) -> Error:
-    answerer = way.answerer
-    if way.listener is not None:
-        stderr = _without_debug(stderr)
+def _failure(config: ConnectionConfig, way: DialOptions, status: int, started: Launch) -> Error:
+    answerer, log, told = way.answerer, _without_debug(started.log), started.stderr
+    explain = partial(
+        diagnose, config, status, log, told=told, known=next(iter(way.resolved), None)
+    )
     if answerer is None:
-        return diagnose(config, status, stderr)
+        return explain()
     if answerer.unanswered is None:
-        error = diagnose(config, status, stderr, given=answerer.given)
+        error = explain(given=answerer.given)
         if answerer.given:
             # Some servers hang up on a wrong password: trying by ourselves could lock an account.
             error.transient = False
         return error
-    error = declined(config, answerer.unanswered, answerer.why, stderr)
+    error = declined(config, answerer.unanswered, answerer.why, f"{log}{told}")
     error.__cause__ = answerer.trouble
     if isinstance(error, DisconnectError):
         error.final = True  # a user was asked, and asking again is up to the program

@@ -29,7 +29,7 @@ from sshmux.login.credentials import Credentials
 from sshmux.login.dialler import Dialler
 from sshmux.login.totp import OneTimeCodes
 from sshmux.openssh.askpass.prompts import classify
-from sshmux.openssh.control.dial import Way
+from sshmux.openssh.control.dial import DialOptions
 from sshmux.openssh.control.directory import ControlDir
 from sshmux.openssh.resolve import Resolved
 
@@ -80,7 +80,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         self.directory = directory
         self.outcomes: list[Any] = []
-        self.ways: list[Way] = []
+        self.ways: list[DialOptions] = []
         self.now = self.most = 0
         self.pause = 0.0
         self.login_factor = ""
@@ -115,7 +115,7 @@ class World:
     async def resolve(self, config: ConnectionConfig) -> Resolved:
         return PLAIN
 
-    async def dial(self, config: Any, directory: Any, way: Way, **_: Any) -> Any:
+    async def dial(self, config: Any, directory: Any, way: DialOptions, **_: Any) -> Any:
         self.ways.append(way)
         self.now += 1
         self.most = max(self.most, self.now)

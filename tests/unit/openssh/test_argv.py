@@ -69,6 +69,7 @@ def test_control() -> None:
 def test_master() -> None:
     assert argv.master(ConnectionConfig("hpc"), "/d/a.sock", persist=20, version=NEW) == [
         *["ssh", "-M", "-N", "-T", "-n", "-S", "/d/a.sock"],
+        *["-E", "/dev/stdout", "-o", "LogLevel=INFO"],
         *["-o", "ControlMaster=yes"],
         *["-o", "RemoteCommand=none"],
         *["-o", "RequestTTY=no"],

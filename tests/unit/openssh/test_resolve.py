@@ -37,6 +37,7 @@ def test_parse() -> None:
         ("LANG", "LC_*"),
         False,
         identity_files=keys,
+        text=CAPTURED,
     )
     assert resolved.prompt_host == "cluster"
 
