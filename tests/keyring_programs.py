@@ -22,6 +22,7 @@ from typing import Any
 from sshmux import ConnectionManager
 from sshmux.errors import ConfigError
 from sshmux.login.credentials import DEADLINE, Credentials
+from sshmux.system.secret import Secret
 
 from .support import PATIENCE
 
@@ -29,6 +30,10 @@ ROOT = Path(__file__).parent.parent
 
 
 # In the program
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
 
 
 class Steps:
@@ -42,19 +47,19 @@ class Steps:
     def set(self, name: str, secret: str) -> str | None:
         """What was wrong with it, if it was refused."""
         try:
-            self._credentials.set(name, secret)
+            self._credentials.set(name, Secret(secret))
         except ConfigError as error:
             return str(error)
         return None
 
     def get(self, name: str) -> str | None:
-        return self._credentials.get(name)
+        return _revealed(self._credentials.get(name))
 
     def delete(self, name: str) -> bool:
         return self._credentials.delete(name)
 
     def lookup(self, name: str) -> str | None:
-        return asyncio.run(self._credentials.lookup(name))
+        return _revealed(asyncio.run(self._credentials.lookup(name)))
 
     def lookup_while_ticking(self, name: str) -> tuple[str | None, int, float]:
         """The secret, how often the loop went round meanwhile, and its longest pause."""
@@ -66,7 +71,7 @@ class Steps:
 
         async def main() -> str | None:
             ticker = asyncio.ensure_future(tick())
-            secret = await self._credentials.lookup(name)
+            secret = _revealed(await self._credentials.lookup(name))
             ticker.cancel()
             ticks.append(time.monotonic())
             return secret

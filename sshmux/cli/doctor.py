@@ -14,7 +14,8 @@ from .. import __version__
 from ..config import ConnectionConfig
 from ..connection import Connection
 from ..errors import Error
-from ..login.credentials import Credentials, describe_keyring, totp_entry
+from ..login.credentials import Credentials, totp_entry
+from ..login.keyrings import describe_keyring
 from ..login.lookup import addresses
 from ..manager import ConnectionManager
 from ..openssh.control.probe import count_sessions

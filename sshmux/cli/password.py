@@ -10,9 +10,10 @@ import click
 
 from ..config import ConnectionConfig
 from ..errors import ConfigError, Error, PermissionDenied
-from ..login.credentials import Credentials, passphrase_entry, totp_entry
+from ..login.credentials import Credentials, UnfitKeyring, passphrase_entry, totp_entry
 from ..login.totp import check_totp_secret
 from ..manager import ConnectionManager
+from ..system.secret import Secret
 from . import completion, target
 
 _NONE = 3
@@ -47,7 +48,10 @@ def command() -> None:
 @click.argument("host", shell_complete=completion.hosts)
 @_what
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read it from stdin, not the terminal.")
-def store(host: str, from_stdin: bool, **what: Any) -> None:
+@click.option(
+    "--allow-plaintext", is_flag=True, help="Even in a keyring that keeps it readable in a file."
+)
+def store(host: str, from_stdin: bool, allow_plaintext: bool, **what: Any) -> None:
     """Store a password; it is asked for without being shown.
 
     \b
@@ -56,14 +60,19 @@ def store(host: str, from_stdin: bool, **what: Any) -> None:
     sshmux password set --key ~/.ssh/id_ed25519
     pass show cluster | sshmux password set --stdin me@cluster
 
-    Exit status: 0; 1 when there is no keyring that keeps it.
+    Exit status: 0; 1 when there is no keyring that keeps it, or only one that keeps it readable.
     """
     entry = _entry(host, what)
-    secret = sys.stdin.readline().rstrip("\r\n") if from_stdin else _ask(entry)
-    if what["one_time"]:
-        secret = check_totp_secret(secret)
-    if not Credentials(what["service"]).set(entry, secret):
-        click.echo("sshmux: nothing was stored: there is no keyring that keeps it", err=True)
+    credentials = Credentials(what["service"], plaintext="allow" if allow_plaintext else "refuse")
+    try:
+        credentials.check_keyring()  # before anything is asked
+        secret = Secret(sys.stdin.readline().rstrip("\r\n")) if from_stdin else _ask(entry)
+        if what["one_time"]:
+            secret = check_totp_secret(secret)
+        if not credentials.set(entry, secret):
+            raise UnfitKeyring("the keyring does not keep it")
+    except UnfitKeyring as error:
+        click.echo(f"sshmux: nothing was stored: {error}", err=True)
         sys.exit(1)
     click.echo(f"stored as {entry!r} of the service {what['service']!r}")
 
@@ -127,12 +136,12 @@ def _entry(host: str, what: dict[str, Any]) -> str:
     return totp_entry(address) if what["one_time"] else address
 
 
-def _ask(entry: str) -> str:
+def _ask(entry: str) -> Secret:
     try:
-        first = click.prompt(f"Secret for {entry}", hide_input=True, err=True)
-        second = click.prompt("Again", hide_input=True, err=True)
+        first = Secret(click.prompt(f"Secret for {entry}", hide_input=True, err=True))
+        second = Secret(click.prompt("Again", hide_input=True, err=True))
     except click.Abort:
         raise Error("nothing was stored") from None
-    if first != second:
+    if not first.same(second):
         raise ConfigError("the two are not the same: nothing was stored")
-    return str(first)
+    return first

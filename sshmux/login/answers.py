@@ -206,20 +206,20 @@ class PromptAnswerer:
                 prompt = replace(prompt, deadline=now() + self._asking.timeout)
                 try:
                     async with asyncio.timeout(self._asking.timeout) as limit:
-                        text = await _ask(self._asking.prompter, prompt)
+                        secret = await _ask(self._asking.prompter, prompt)
                 except TimeoutError:
                     if not limit.expired():
                         raise  # the prompter's own
                     self._decline(prompt, f"nobody answered within {self._asking.timeout:g} s")
                     return None
-        if text is None:
+        if secret is None:
             self._decline(prompt, "it was declined")
             return None
         self.given.add("user")
         if isinstance(prompt, MenuPrompt | InteractivePrompt):
             # What comes next may be a user's doing as well: a push on the phone, approved.
             self._deadline.extend(self._asking.timeout)
-        return Answer(Secret(text), hidden=prompt.hidden)
+        return Answer(secret, hidden=prompt.hidden)
 
     @contextmanager
     def _users_time(self) -> Iterator[None]:
@@ -236,20 +236,23 @@ def _nobody(_: bool) -> None:
     """Nobody wants to know."""
 
 
-async def _ask(prompter: Prompter, prompt: Prompt) -> str | None:
-    __tracebackhide__ = True
-    answer = prompter(prompt)
+async def _ask(prompter: Prompter, prompt: Prompt) -> Secret | None:
+    """What was typed. No variable has it: tracebacks may be shown with those."""
+    answer: object = prompter(prompt)
     if not inspect.isawaitable(answer):
+        del answer
         raise TypeError("prompter= must be an async function: it returned without being awaited")
     try:
-        text = await answer
+        secret = Secret(await answer)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         return None  # it was not us who were cancelled: a dialog that was closed, say
-    if text is not None and not isinstance(text, str):
+    if secret.reveal() is None:
+        return None
+    if not isinstance(secret.reveal(), str):
         raise TypeError("the prompter has to return a str, or None to decline")
-    if text is not None and not can_be_typed(text):
+    if not can_be_typed(secret.reveal()):
         raise ValueError("an answer is one line of at most 1,000 bytes, without control characters")
-    return text
+    return secret

@@ -10,18 +10,22 @@ import asyncio
 import concurrent.futures
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..errors import ConfigError
 from ..system.clock import now
-from ..system.secret import LONGEST, UNFIT
+from ..system.secret import Secret
 from ..system.tasks import Threads
+from . import keyrings
+from .keyrings import KeyringFault
 
 log = logging.getLogger("sshmux.credentials")
 
 T = TypeVar("T")
 
 DEADLINE = 10.0  # seconds for one keyring call; unlocking by hand may need them
+PlainText = Literal["warn", "refuse", "allow"]
+_UNFIT_ADVICE = "a prompt takes one line of at most 1,000 bytes without control characters"
 _AVOID = 60.0  # seconds without keyring calls after one failed, or found nothing
 
 
@@ -35,18 +39,26 @@ def passphrase_entry(key_file: str) -> str:
     return f"{key_file} (passphrase)"
 
 
+class UnfitKeyring(ConfigError):
+    """There is no keyring that keeps secrets, or only one that keeps them readable."""
+
+
 class Credentials:
     """The secrets of one manager, by the names of their entries.
 
     Parameters:
         service: the name under which a keyring application shows the entries.
         deadline: seconds for one call of the keyring.
+        plaintext: what to do about a keyring that keeps secrets readable.
     """
 
-    def __init__(self, service: str = "sshmux", deadline: float = DEADLINE) -> None:
+    def __init__(
+        self, service: str = "sshmux", deadline: float = DEADLINE, plaintext: PlainText = "warn"
+    ) -> None:
         self._service = service
+        self._plaintext = plaintext
         self._deadline = deadline
-        self._memory: dict[str, str] = {}
+        self._memory: dict[str, Secret] = {}
         self._absent: dict[str, float] = {}
         self._avoid_until = 0.0
         self._warned = False
@@ -57,7 +69,7 @@ class Credentials:
     def __repr__(self) -> str:
         return f"<Credentials service={self._service!r}>"
 
-    def set(self, name: str, password: str, *, keep: bool = True) -> bool:
+    def set(self, name: str, secret: Secret, *, keep: bool = True) -> bool:
         """Stores a secret, replacing an older one. Blocks for at most the deadline.
 
         Returns whether the keyring has it; else it is in memory.
@@ -67,30 +79,61 @@ class Credentials:
 
         Raises `ConfigError` for one that no prompt could take.
         """
-        __tracebackhide__ = True
-        if not isinstance(password, str) or not password:
-            raise ConfigError("the secret is empty: use delete_password() to remove one")
-        if UNFIT.search(password):
-            raise ConfigError("the secret has a control character in it: no prompt takes that")
-        if len(password.encode()) > LONGEST:
-            raise ConfigError("the secret is longer than 1,000 bytes: no prompt takes that")
+        if reason := secret.unfit:
+            raise ConfigError(f"the secret {reason}: {_UNFIT_ADVICE}")
         self._absent.pop(name, None)
-        if not keep:
-            self._memory[name] = password
-            return False
-        # Read back: the null backend takes everything and keeps nothing.
-        if self._write(name, lambda: _store(self._service, name, password)):
+        if keep and self._keep(name, secret):
             self._memory.pop(name, None)
             return True
-        self._memory[name] = password
-        self._warn("it keeps nothing")
+        self._memory[name] = secret
         return False
 
-    def get(self, name: str) -> str | None:
-        """The password, or None. Blocks for at most the deadline."""
+    def _keep(self, name: str, secret: Secret) -> bool:
+        """Whether the keyring has it now."""
+        plaintext = self._plaintext != "refuse"
+        stored = self._write(
+            name, lambda: keyrings.store(self._service, name, secret, plaintext=plaintext)
+        )
+        if stored is not None and stored.readable is not None:
+            self._found_readable(stored.readable)
+        if stored is None or not stored.kept:
+            self._warn("it keeps nothing")
+            return False
+        return True
+
+    def _found_readable(self, why: str) -> None:
+        if self._plaintext == "refuse":
+            raise UnfitKeyring(
+                f"the system keyring {why}. Choose another backend (see "
+                "`keyring diagnose`), or allow it: sshmux password set --allow-plaintext"
+            )
+        if self._plaintext == "warn":
+            self._plaintext = "allow"  # it was said
+            log.warning(
+                "the system keyring %s: whoever can read your files has your passwords. See "
+                "`keyring diagnose` for another; keyring=False keeps one in memory only",
+                why,
+            )
+
+    def check_keyring(self) -> None:
+        """Raises `UnfitKeyring` unless there is a keyring that keeps secrets, and may be used."""
+        backend = self._ask(keyrings.look)
+        if backend is None or not backend.keeps:
+            why = self.problem or "there is no system keyring that keeps anything"
+            raise UnfitKeyring(
+                f"{why}. Install a backend (on a desktop: GNOME Keyring or KWallet, and "
+                "`pip install secretstorage`; see `keyring diagnose`); or log in once by hand, "
+                "and use that connection for hours: sshmux login HOST"
+            )
+        readable = keyrings.readable(backend)
+        if readable is not None and self._plaintext == "refuse":
+            self._found_readable(readable)
+
+    def get(self, name: str) -> Secret | None:
+        """The secret, or None. Blocks for at most the deadline."""
         if name in self._memory:
             return self._memory[name]
-        return self._read(lambda: _fetch(self._service, name))
+        return self._read(lambda: keyrings.fetch(self._service, name))
 
     def delete(self, name: str) -> bool:
         """Forgets a secret; one that does not exist is no error.
@@ -98,12 +141,12 @@ class Credentials:
         Returns whether it is known to be gone: a keyring that is locked may still have it.
         """
         self._memory.pop(name, None)
-        if self._write(name, lambda: _remove(self._service, name)):
+        if self._write(name, lambda: keyrings.remove(self._service, name)):
             return True
         log.warning("the entry %r could not be removed: %s", name, self.problem)
         return False
 
-    async def lookup(self, name: str) -> str | None:
+    async def lookup(self, name: str) -> Secret | None:
         """`get` without blocking the event loop, for a log-in.
 
         That there is none is remembered for a minute: a log-in with a key should not wait for
@@ -111,7 +154,7 @@ class Credentials:
         """
         return (await self.lookup_all([name])).get(name)
 
-    async def lookup_all(self, names: Iterable[str]) -> dict[str, str]:
+    async def lookup_all(self, names: Iterable[str]) -> dict[str, Secret]:
         """`lookup` for several names at once: those that were found."""
         wanted = list(dict.fromkeys(names))
         found = {name: self._memory[name] for name in wanted if name in self._memory}
@@ -120,7 +163,7 @@ class Credentials:
         if not asked or self._avoiding:
             return found
         before = dict(self._changes)
-        kept = await self._await(lambda: _fetch_all(self._service, asked)) or {}
+        kept = await self._await(lambda: keyrings.fetch_all(self._service, asked)) or {}
         missing = [name for name in asked if name not in kept]
         # What was stored in the meantime is not missing.
         missing = [name for name in missing if self._changes.get(name) == before.get(name)]
@@ -131,23 +174,27 @@ class Credentials:
     def _avoiding(self) -> bool:
         return self._avoid_until > now()
 
-    def _write(self, name: str, function: Callable[[], bool]) -> bool:
+    def _write(self, name: str, function: Callable[[], T]) -> T | None:
         """Changes an entry, even while the keyring is avoided: a user asked for it.
 
         In order: what hung and was given up may still be done later, and must not undo what came
         after it. What was overtaken before it began is not done at all.
         """
         self._changes[name] = change = self._changes.get(name, 0) + 1
-        done = self._writes.submit(lambda: self._changes[name] == change and function())
+        done = self._writes.submit(
+            keyrings.guarded(lambda: function() if self._changes[name] == change else None)
+        )
         try:
             return done.result(self._deadline)
         except Exception as error:
             self._unavailable(error, wanted=True)
-            return False
+            return None
 
     def _read(self, function: Callable[[], T | None]) -> T | None:
-        if self._avoiding:
-            return None
+        return None if self._avoiding else self._ask(function)
+
+    def _ask(self, function: Callable[[], T | None]) -> T | None:
+        """Asks it even while it is avoided: a user wants it."""
         try:
             return _in_thread(function).result(self._deadline)
         except Exception as error:
@@ -167,7 +214,7 @@ class Credentials:
 
     def _unavailable(self, error: BaseException, *, wanted: bool) -> None:
         self._avoid_until = now() + _AVOID
-        what = "did not answer" if isinstance(error, TimeoutError) else type(error).__name__
+        what = _fault(error)
         if what != "NoKeyringError":  # without one, nothing is stored in one
             self.problem = f"the system keyring cannot be used ({what})"
         if wanted:
@@ -184,48 +231,12 @@ class Credentials:
         )
 
 
-def describe_keyring() -> str:
-    """The keyring that would be used, by name. Blocks: backends are looked for."""
-    import keyring
-    import keyring.backends.fail
-
-    if isinstance(keyring.get_keyring(), keyring.backends.fail.Keyring):
-        return "none"
-    return str(getattr(keyring.get_keyring(), "name", keyring.get_keyring()))
-
-
 def _in_thread(function: Callable[[], T]) -> concurrent.futures.Future[T]:
-    return Threads().submit(function)
+    return Threads().submit(keyrings.guarded(function))
 
 
-# The import of keyring looks for backends, which takes 50 ms and more: in the thread, too.
-
-
-def _store(service: str, name: str, password: str) -> bool:
-    import keyring
-
-    keyring.set_password(service, name, password)
-    return keyring.get_password(service, name) == password
-
-
-def _fetch(service: str, name: str) -> str | None:
-    import keyring
-
-    return keyring.get_password(service, name)
-
-
-def _fetch_all(service: str, names: Iterable[str]) -> dict[str, str]:
-    found = ((name, _fetch(service, name)) for name in names)
-    return {name: secret for name, secret in found if secret is not None}
-
-
-def _remove(service: str, name: str) -> bool:
-    import keyring
-    import keyring.errors
-
-    try:
-        if keyring.get_password(service, name) is not None:
-            keyring.delete_password(service, name)
-    except keyring.errors.NoKeyringError:
-        pass  # then nothing was ever stored in one
-    return True
+def _fault(error: BaseException) -> str:
+    """What went wrong, by names alone: its own words may have a secret in them."""
+    if isinstance(error, TimeoutError):
+        return "did not answer"
+    return str(error) if isinstance(error, KeyringFault) else type(error).__name__

@@ -33,7 +33,7 @@ async def gather(
         _asker(resolved, names, found) for (_, resolved), names in zip(hosts, called, strict=True)
     ]
     passphrases = {
-        key: Secret(found[passphrase_entry(key)]) for key in keys if passphrase_entry(key) in found
+        key: found[passphrase_entry(key)].copy() for key in keys if passphrase_entry(key) in found
     }
     return StoredSecrets(askers, passphrases)
 
@@ -48,7 +48,7 @@ def addresses(config: ConnectionConfig, resolved: Resolved | None = None) -> lis
     return list(dict.fromkeys(names))
 
 
-def _asker(resolved: Resolved, names: Sequence[str], found: dict[str, str]) -> HostSecrets:
+def _asker(resolved: Resolved, names: Sequence[str], found: dict[str, Secret]) -> HostSecrets:
     return HostSecrets(
         expected_who(resolved.user, resolved.prompt_host),
         password=_first(found, names),
@@ -56,5 +56,5 @@ def _asker(resolved: Resolved, names: Sequence[str], found: dict[str, str]) -> H
     )
 
 
-def _first(found: dict[str, str], names: Iterable[str]) -> Secret | None:
-    return next((Secret(found[name]) for name in names if name in found), None)
+def _first(found: dict[str, Secret], names: Iterable[str]) -> Secret | None:
+    return next((found[name].copy() for name in names if name in found), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from pathlib import Path
 
+from ..system.secret import Secret
 from .credentials import Credentials, passphrase_entry, totp_entry
 from .totp import check_totp_secret
 
@@ -49,12 +50,14 @@ class SecretStorage:
         Raises `ConfigError` when the cluster is not registered, or for a password that no prompt
         takes: empty, with control characters, longer than 1,000 bytes.
         """
-        __tracebackhide__ = True
-        self._store(cluster_id, self._entry(cluster_id, jump_host), password, keyring)
+        given = Secret(password)
+        del password  # from the frame, which a traceback may show
+        self._store(cluster_id, self._entry(cluster_id, jump_host), given, keyring)
 
     def get_password(self, cluster_id: Hashable, *, jump_host: str | None = None) -> str | None:
         """The stored password, or None."""
-        return self._credentials.get(self._entry(cluster_id, jump_host))
+        found = self._credentials.get(self._entry(cluster_id, jump_host))
+        return None if found is None else found.reveal()
 
     def delete_password(self, cluster_id: Hashable, *, jump_host: str | None = None) -> None:
         """Forgets the password; that there is none is no error."""
@@ -79,9 +82,10 @@ class SecretStorage:
         Raises `ConfigError` when the cluster is not registered, pyotp is missing, or for text
         that is no such secret.
         """
-        __tracebackhide__ = True
+        given = Secret(secret)
+        del secret
         entry = totp_entry(self._entry(cluster_id, jump_host))
-        self._store(cluster_id, entry, check_totp_secret(secret), keyring)
+        self._store(cluster_id, entry, check_totp_secret(given), keyring)
 
     def delete_totp_secret(self, cluster_id: Hashable, *, jump_host: str | None = None) -> None:
         """Forgets the secret of the codes; that there is none is no error."""
@@ -94,15 +98,17 @@ class SecretStorage:
 
         (An agent does this as well, and does not keep the passphrase: `ssh-add KEY`.)
         """
-        __tracebackhide__ = True
-        self._store(None, passphrase_entry(_absolute(key_file)), passphrase, keyring)
+        given = Secret(passphrase)
+        del passphrase
+        self._store(None, passphrase_entry(_absolute(key_file)), given, keyring)
 
     def delete_passphrase(self, key_file: str | Path) -> None:
         """Forgets the passphrase; that there is none is no error."""
         self._credentials.delete(passphrase_entry(_absolute(key_file)))
 
-    def _store(self, cluster_id: Hashable | None, entry: str, secret: str, keyring: bool) -> None:
-        __tracebackhide__ = True
+    def _store(
+        self, cluster_id: Hashable | None, entry: str, secret: Secret, keyring: bool
+    ) -> None:
         self._credentials.set(entry, secret, keep=keyring)
         self._secret_changed(cluster_id)
 

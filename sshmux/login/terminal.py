@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 from ..openssh.askpass.prompts import HostKeyPrompt, Prompt
+from ..system.secret import Secret
 from ..system.tasks import in_daemon_thread
 
 _LONGEST = 4096  # bytes of an answer
@@ -50,9 +51,9 @@ class TerminalPrompter:
                 line = await _converse(terminal, prompt)
         finally:
             os.close(terminal)
-        if line is None or (isinstance(prompt, HostKeyPrompt) and not line):
+        if line is None or (isinstance(prompt, HostKeyPrompt) and not line.reveal()):
             return None
-        return line
+        return line.reveal()
 
 
 def _shown(prompt: Prompt) -> str:
@@ -76,13 +77,13 @@ def _echo(terminal: int, *, on: bool) -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-async def _converse(terminal: int, prompt: Prompt) -> str | None:
+async def _converse(terminal: int, prompt: Prompt) -> Secret | None:
     """Asks and reads a line, in a thread: a terminal is no event source everywhere (kqueue).
 
     Cancelled, the thread is woken up through a pipe and waited for.
     """
     stop, wake = os.pipe()
-    done: Future[str | None] = Future()
+    done: Future[Secret | None] = Future()
     done.set_running_or_notify_cancel()  # from here on, only the thread ends it
 
     def read() -> None:
@@ -101,7 +102,7 @@ async def _converse(terminal: int, prompt: Prompt) -> str | None:
         os.close(wake)
 
 
-def _ask(terminal: int, stop: int, prompt: Prompt) -> str | None:
+def _ask(terminal: int, stop: int, prompt: Prompt) -> Secret | None:
     _write(terminal, stop, _shown(prompt).encode("utf-8", "replace"))
     line = _until_newline(terminal, stop) if prompt.wants_answer else None
     if prompt.wants_answer and not prompt.echo:
@@ -118,20 +119,37 @@ def _write(terminal: int, stop: int, text: bytes) -> None:
             text = text[os.write(terminal, text) :]
 
 
-def _until_newline(terminal: int, stop: int) -> str | None:
-    text = b""
-    while not text.endswith(b"\n") and len(text) < _LONGEST:
+class _Typed:
+    """What was typed so far, without showing it: see `Secret`."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+
+    def add(self, data: bytes) -> bool:
+        """Whether there is more to come: False at the end of the input."""
+        self._bytes += data
+        return bool(data)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a line, or as long as one may be."""
+        return self._bytes.endswith(b"\n") or len(self._bytes) >= _LONGEST
+
+    def line(self) -> Secret | None:
+        """The line; None if it is no text: sent as anything else, it would be a wrong answer."""
+        try:
+            return Secret(self._bytes.rstrip(b"\n").decode())
+        except UnicodeDecodeError:
+            return None
+
+
+def _until_newline(terminal: int, stop: int) -> Secret | None:
+    typed = _Typed()
+    while not typed.whole:
         ready, _, _ = select.select([terminal, stop], [], [])
         if stop in ready:
             return None
-        try:
-            data = os.read(terminal, _LONGEST)
-        except BlockingIOError:
-            continue
-        if not data:
-            return None  # Ctrl-D
-        text += data
-    try:
-        return text.rstrip(b"\n").decode()
-    except UnicodeDecodeError:
-        return None  # sent as anything else, it would be a wrong answer
+        with contextlib.suppress(BlockingIOError):
+            if not typed.add(os.read(terminal, _LONGEST)):
+                return None  # Ctrl-D
+    return typed.line()

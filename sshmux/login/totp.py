@@ -23,35 +23,46 @@ _SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+(?:%3[Dd])*")
 _INSTALL = "one-time codes need pyotp: pip install pyotp"
 
 
-def check_totp_secret(text: str) -> str:
+def check_totp_secret(given: Secret) -> Secret:
     """The secret as it is stored: base32 without spaces, or the whole otpauth:// URI.
 
     Raises `ConfigError` when it is neither, or pyotp is not installed.
     """
+    if given.unfit == "is no text (a str)":
+        raise _no_secret()
+    secret = Secret(_plain(given.reveal()))
+    generator(secret).at(0)
+    return secret
+
+
+def _plain(text: str) -> str:
     text = text.strip()
-    if not text.startswith("otpauth://"):
-        text = text.replace(" ", "").replace("-", "").upper()
-    generator(text).at(0)
-    return text
+    if text.startswith("otpauth://"):
+        return text
+    return text.replace(" ", "").replace("-", "").upper()
 
 
-def generator(text: str) -> pyotp.TOTP:
+def generator(secret: Secret) -> pyotp.TOTP:
     """What makes the codes. Raises `ConfigError` without ever showing the secret."""
     try:
         import pyotp
     except ImportError:
         raise ConfigError(_INSTALL) from None
     try:
-        if text.startswith("otpauth://"):
-            made = pyotp.parse_uri(_SECRET.sub(lambda found: _padded(found[0]), text))
+        if secret.reveal().startswith("otpauth://"):
+            made = pyotp.parse_uri(_SECRET.sub(lambda found: _padded(found[0]), secret.reveal()))
         else:
-            made = pyotp.TOTP(_padded(text))
-        if text and isinstance(made, pyotp.TOTP):
+            made = pyotp.TOTP(_padded(secret.reveal()))
+        if secret.reveal() and isinstance(made, pyotp.TOTP):
             made.at(0)  # base32 is only read here
             return made
     except Exception:  # noqa: S110 - it may quote the secret
         pass
-    raise ConfigError(
+    raise _no_secret()
+
+
+def _no_secret() -> ConfigError:
+    return ConfigError(
         "this is no secret for time-based codes: give its base32 letters (A-Z, 2-7), "
         "or the otpauth://totp/… of the QR code"
     )
@@ -76,7 +87,7 @@ class OneTimeCodes:
 
     async def next_code(self, secret: Secret) -> Secret:
         """The code to give now; waits for the next one if this one was given before."""
-        made = generator(secret.reveal())
+        made = generator(secret)
         key = hashlib.sha256(made.secret.encode()).hexdigest()
         async with self._turns.setdefault(key, asyncio.Lock()):
             step = int(

@@ -131,11 +131,10 @@ class DialogueLaunch(Launch):
     def _tell(self, answer: Answer | None) -> None:
         if self._task < 0:
             return
-        value = None if answer is None else answer.value.reveal()
-        line = json.dumps({"answer": value, "hidden": answer is None or answer.hidden})
-        # Far less than a pipe holds, and the helper reads: this never blocks.
+        # Far less than a pipe holds, and the helper reads: this never blocks. No variable has the
+        # text: a traceback may be shown with those.
         with contextlib.suppress(OSError):
-            os.write(self._task, line.encode() + b"\n")
+            os.write(self._task, _line(answer))
 
     async def _notice(self, text: str) -> None:
         with contextlib.suppress(Exception):
@@ -167,6 +166,11 @@ class DialogueLaunch(Launch):
         self._hang_up()
         self._said.reader.close()
         super().close()
+
+
+def _line(answer: Answer | None) -> bytes:
+    value = None if answer is None else answer.value.reveal()
+    return json.dumps({"answer": value, "hidden": answer is None or answer.hidden}).encode() + b"\n"
 
 
 class _Lines:

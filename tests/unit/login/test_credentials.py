@@ -17,9 +17,14 @@ from keyring.errors import PasswordDeleteError
 
 from sshmux.errors import ConfigError
 from sshmux.login.credentials import Credentials
+from sshmux.system.secret import Secret
 
 SECRET = "correct horse battery staple"
 HPC = "ada@hpc"
+
+
+def revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
 
 
 class Memory(KeyringBackend):
@@ -118,10 +123,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_password_goes_round(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
     credentials = Credentials("my-service")
     assert credentials.get(HPC) is None
-    credentials.set(HPC, SECRET)
+    credentials.set(HPC, Secret(SECRET))
     assert memory.held == {("my-service", HPC): SECRET}
-    assert credentials.get(HPC) == SECRET
-    assert await credentials.lookup(HPC) == SECRET
+    assert revealed(credentials.get(HPC)) == SECRET
+    assert revealed(await credentials.lookup(HPC)) == SECRET
     credentials.delete(HPC)
     assert memory.held == {}
     assert credentials.get(HPC) is None
@@ -129,8 +134,8 @@ async def test_a_password_goes_round(memory: Memory, caplog: pytest.LogCaptureFi
 
 
 def test_another_manager_finds_it(memory: Memory) -> None:
-    Credentials().set(HPC, SECRET)
-    assert Credentials().get(HPC) == SECRET
+    Credentials().set(HPC, Secret(SECRET))
+    assert revealed(Credentials().get(HPC)) == SECRET
     assert Credentials("other").get(HPC) is None
 
 
@@ -141,13 +146,13 @@ def test_deleting_nothing_is_no_error(memory: Memory, caplog: pytest.LogCaptureF
 
 def test_a_newer_password_replaces_the_older(memory: Memory) -> None:
     credentials = Credentials()
-    credentials.set(HPC, "old")
-    credentials.set(HPC, SECRET)
-    assert credentials.get(HPC) == SECRET
+    credentials.set(HPC, Secret("old"))
+    credentials.set(HPC, Secret(SECRET))
+    assert revealed(credentials.get(HPC)) == SECRET
 
 
 def test_it_is_never_asked_on_the_callers_thread(memory: Memory) -> None:
-    Credentials().set(HPC, SECRET)
+    Credentials().set(HPC, Secret(SECRET))
     assert memory.threads
     assert threading.get_ident() not in memory.threads
 
@@ -155,7 +160,7 @@ def test_it_is_never_asked_on_the_callers_thread(memory: Memory) -> None:
 @pytest.mark.parametrize("password", ["", "a\nb", "a\rb", "a\0b", None, 5, b"x"])
 def test_a_password_that_no_prompt_takes_is_refused(memory: Memory, password: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        Credentials().set(HPC, password)  # type: ignore[arg-type]
+        Credentials().set(HPC, Secret(password))
     assert repr(password) not in str(caught.value) or not password
     assert memory.held == {}
 
@@ -166,8 +171,8 @@ async def test_that_there_is_none_is_remembered_until_one_is_set(memory: Memory)
     calls = memory.calls
     assert await credentials.lookup(HPC) is None
     assert memory.calls == calls
-    credentials.set(HPC, SECRET)
-    assert await credentials.lookup(HPC) == SECRET
+    credentials.set(HPC, Secret(SECRET))
+    assert revealed(await credentials.lookup(HPC)) == SECRET
 
 
 # None, and the one that forgets
@@ -178,9 +183,9 @@ def test_without_a_keyring_memory_serves_and_one_warning_says_so(
 ) -> None:
     use(keyring.backends.fail.Keyring())
     credentials = Credentials()
-    credentials.set(HPC, SECRET)
-    credentials.set("ada@other", SECRET)
-    assert credentials.get(HPC) == SECRET
+    credentials.set(HPC, Secret(SECRET))
+    credentials.set("ada@other", Secret(SECRET))
+    assert revealed(credentials.get(HPC)) == SECRET
     (warning,) = warnings(caplog)
     assert "kept in memory only" in warning
     assert "keyring diagnose" in warning
@@ -202,9 +207,9 @@ async def test_a_keyring_that_keeps_nothing_is_found_out(
 ) -> None:
     use(keyring.backends.null.Keyring())
     credentials = Credentials()
-    credentials.set(HPC, SECRET)
-    assert credentials.get(HPC) == SECRET
-    assert await credentials.lookup(HPC) == SECRET
+    credentials.set(HPC, Secret(SECRET))
+    assert revealed(credentials.get(HPC)) == SECRET
+    assert revealed(await credentials.lookup(HPC)) == SECRET
     (warning,) = warnings(caplog)
     assert "kept in memory only" in warning
 
@@ -222,8 +227,8 @@ async def test_a_failing_keyring_warns_once_and_is_left_alone(
     assert await credentials.lookup(HPC) is None
     assert credentials.get(HPC) is None
     assert raising.calls == calls
-    credentials.set(HPC, SECRET)
-    assert credentials.get(HPC) == SECRET
+    credentials.set(HPC, Secret(SECRET))
+    assert revealed(credentials.get(HPC)) == SECRET
     assert len(warnings(caplog)) == 1
 
 
@@ -252,8 +257,8 @@ async def test_the_deadline_holds_and_the_loop_goes_on(
 def test_the_deadline_holds_for_those_who_block(slow: Slow) -> None:
     credentials = Credentials(deadline=0.05)
     started = time.monotonic()
-    credentials.set(HPC, SECRET)
-    assert credentials.get(HPC) == SECRET
+    credentials.set(HPC, Secret(SECRET))
+    assert revealed(credentials.get(HPC)) == SECRET
     credentials.delete(HPC)
     assert time.monotonic() - started < 5
 
@@ -300,7 +305,7 @@ def test_a_password_that_is_set_by_hand_is_stored_as_soon_as_the_keyring_works(
     credentials = Credentials()
     assert credentials.get(HPC) is None
     raising.broken = False
-    credentials.set(HPC, SECRET)
+    credentials.set(HPC, Secret(SECRET))
     assert raising.held == {("sshmux", HPC): SECRET}
 
 
@@ -312,7 +317,7 @@ async def test_no_password_in_any_repr_or_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     credentials = Credentials()
-    credentials.set(HPC, SECRET)
+    credentials.set(HPC, Secret(SECRET))
     await credentials.lookup("ada@other")
     credentials.delete("ada@other")
     assert SECRET not in repr(credentials)

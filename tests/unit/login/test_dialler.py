@@ -32,6 +32,7 @@ from sshmux.openssh.askpass.prompts import classify
 from sshmux.openssh.control.dial import DialOptions
 from sshmux.openssh.control.directory import ControlDir
 from sshmux.openssh.resolve import Resolved
+from sshmux.system.secret import Secret
 
 HPC = "hpc"
 PLAIN = Resolved("ada", "hpc", 22)
@@ -222,7 +223,7 @@ async def test_a_refusal_is_raised_again_without_a_try_until_somebody_asks(
 
 
 async def test_a_password_that_is_wrong_costs_one_attempt_whoever_waits(world: World) -> None:
-    world.credentials.set("ada@hpc", "wrong", keep=False)
+    world.credentials.set("ada@hpc", Secret("wrong"), keep=False)
     world.outcomes = [PermissionDenied("no")] * 9
     world.pause = 0.01
     made = world.make()
@@ -232,7 +233,7 @@ async def test_a_password_that_is_wrong_costs_one_attempt_whoever_waits(world: W
 
 
 async def test_one_at_a_time_until_a_secret_is_seen_to_work(world: World) -> None:
-    world.credentials.set("ada@hpc", "right", keep=False)
+    world.credentials.set("ada@hpc", Secret("right"), keep=False)
     world.pause = 0.01
     made = world.make(max_parallel_dials=4)
     await many(made, 3)
@@ -369,7 +370,7 @@ async def test_a_listener_wants_a_log_in_and_no_master(world: World) -> None:
 async def test_who_may_confirm_a_host_key(
     world: World, prompter: Any, config: dict[str, Any], strict: str, confirm: bool
 ) -> None:
-    world.credentials.set("ada@hpc", "pw", keep=False)
+    world.credentials.set("ada@hpc", Secret("pw"), keep=False)
     resolved = Resolved("ada", "hpc", 22, strict=strict)
     await world.make(resolved, prompter=prompter, config=config).dial("1")
     assert [way.confirm for way in world.ways] == [confirm]
@@ -390,7 +391,7 @@ async def test_an_ssh_that_does_not_say_who_asks_gets_no_secret_behind_a_jump_ho
     world: World, version: tuple[int, int], resolved: Resolved, share: bool, answered: bool
 ) -> None:
     world.version = version
-    world.credentials.set("ada@hpc", "pw", keep=False)
+    world.credentials.set("ada@hpc", Secret("pw"), keep=False)
     await world.make(resolved, prompter=nobody, share_jump_hosts=share).dial("1")
     answerer = world.ways[0].answerer
     assert (answerer is not None) is answered

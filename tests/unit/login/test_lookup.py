@@ -26,9 +26,9 @@ class Counting(Credentials):
         super().__init__()
         self.calls: list[list[str]] = []
         for name, secret in secrets.items():
-            self.set(name, secret, keep=False)
+            self.set(name, Secret(secret), keep=False)
 
-    async def lookup_all(self, names: Iterable[str]) -> dict[str, str]:
+    async def lookup_all(self, names: Iterable[str]) -> dict[str, Secret]:
         self.calls.append(list(names))
         return await super().lookup_all(self.calls[-1])
 

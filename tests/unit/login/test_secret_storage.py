@@ -28,7 +28,8 @@ class Manager(SecretStorage):
         self.changed.append(cluster_id)
 
     async def kept(self, *names: str) -> dict[str, str]:
-        return await self._credentials.lookup_all(names)
+        found = await self._credentials.lookup_all(names)
+        return {name: secret.reveal() for name, secret in found.items()}
 
 
 @pytest.fixture

@@ -19,19 +19,21 @@ RFC = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 6238, appendix B: "1234567890123
     ("at", "code"), [(59, "287082"), (1111111109, "081804"), (2000000000, "279037")]
 )
 def test_the_codes_of_rfc_6238(at: int, code: str) -> None:
-    assert generator(RFC).at(at) == code
-    assert generator(f"otpauth://totp/hpc:ada?secret={RFC}&issuer=hpc").at(at) == code
+    assert generator(Secret(RFC)).at(at) == code
+    assert generator(Secret(f"otpauth://totp/hpc:ada?secret={RFC}&issuer=hpc")).at(at) == code
 
 
 def test_a_short_secret_makes_the_same_codes_padded() -> None:
     # 80 bits, as many sites gave out; computed with `oathtool --totp -b JBSWY3DPEHPK3PXP -N @59`.
-    assert generator("JBSWY3DPEHPK3PXP").at(59) == generator("JBSWY3DPEHPK3PXPAAAAAAAA").at(59)
-    assert generator("JBSWY3DPEHPK3PXP").at(59) == "996554"
+    assert generator(Secret("JBSWY3DPEHPK3PXP")).at(59) == generator(
+        Secret("JBSWY3DPEHPK3PXPAAAAAAAA")
+    ).at(59)
+    assert generator(Secret("JBSWY3DPEHPK3PXP")).at(59) == "996554"
 
 
 def test_eight_digits_and_another_interval() -> None:
     uri = f"otpauth://totp/x:y?secret={RFC}&issuer=x&digits=8&period=60"
-    made = generator(uri)
+    made = generator(Secret(uri))
     assert (made.interval, len(made.at(59))) == (60, 8)
 
 
@@ -45,7 +47,7 @@ def test_eight_digits_and_another_interval() -> None:
     ],
 )
 def test_how_a_secret_is_kept(given: str, kept: str) -> None:
-    assert check_totp_secret(given) == kept
+    assert check_totp_secret(Secret(given)).reveal() == kept
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_how_a_secret_is_kept(given: str, kept: str) -> None:
 )
 def test_what_is_no_secret_is_not_shown(bad: str) -> None:
     with pytest.raises(ConfigError, match="base32") as caught:
-        check_totp_secret(bad)
+        check_totp_secret(Secret(bad))
     assert not bad or bad not in str(caught.value)
     assert caught.value.__context__ is None or bad not in str(caught.value.__context__)
 
@@ -69,7 +71,7 @@ async def test_a_code_is_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(time, "time", lambda: clock[0])
     monkeypatch.setattr(totp.asyncio, "sleep", sleep)
     codes = OneTimeCodes()
-    made = generator(RFC)
+    made = generator(Secret(RFC))
     given = [(await codes.next_code(Secret(RFC))).reveal() for _ in range(3)]
     assert given == [made.at(1000), made.at(1020), made.at(1050)]
     assert slept == [pytest.approx(20), pytest.approx(30)]
@@ -115,7 +117,7 @@ async def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_long(
 
 async def test_cancelled_while_it_waits_it_uses_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1000.0)
-    codes, made = OneTimeCodes(), generator(RFC)
+    codes, made = OneTimeCodes(), generator(Secret(RFC))
     await codes.next_code(Secret(RFC))
     waiting = asyncio.ensure_future(codes.next_code(Secret(RFC)))
     await asyncio.sleep(0.01)
@@ -143,11 +145,13 @@ async def test_one_secret_however_it_is_written(monkeypatch: pytest.MonkeyPatch)
 def test_padding_that_a_qr_code_has() -> None:
     """`=` is `%3D` in a URI."""
     short = "GEZDGNBVGY3TQOJQGE"
-    plain = generator(short).at(59)
-    assert generator(f"{short}======").at(59) == plain
-    assert generator(f"otpauth://totp/x:y?secret={short}&issuer=x").at(59) == plain
-    assert generator(f"otpauth://totp/x:y?secret={short}======&issuer=x").at(59) == plain
-    assert generator(f"otpauth://totp/x:y?secret={short}{'%3D' * 6}&issuer=x").at(59) == plain
+    plain = generator(Secret(short)).at(59)
+    assert generator(Secret(f"{short}======")).at(59) == plain
+    assert generator(Secret(f"otpauth://totp/x:y?secret={short}&issuer=x")).at(59) == plain
+    assert generator(Secret(f"otpauth://totp/x:y?secret={short}======&issuer=x")).at(59) == plain
+    assert (
+        generator(Secret(f"otpauth://totp/x:y?secret={short}{'%3D' * 6}&issuer=x")).at(59) == plain
+    )
 
 
 def test_other_digests() -> None:
@@ -156,7 +160,7 @@ def test_other_digests() -> None:
         key = (b"1234567890" * 7)[:length]
         letters = totp.base64.b32encode(key).decode().rstrip("=")
         uri = f"otpauth://totp/x:y?secret={letters}&issuer=x&digits=8&algorithm={name}"
-        assert generator(uri).at(59) == code
+        assert generator(Secret(uri)).at(59) == code
 
 
 async def test_no_secret_shows_in_the_codes(caplog: pytest.LogCaptureFixture) -> None:
