@@ -67,6 +67,8 @@ import errno
 from collections.abc import Mapping
 from typing import TypeVar
 
+from .text import cleaned
+
 __all__ = [
     "AcquireTimeout",
     "ChannelListenError",
@@ -128,6 +130,10 @@ class Error(Exception):
 
     #: Worth another try by itself: trouble that passes (a restarting server, a busy network).
     transient: bool = False
+
+    def __str__(self) -> str:
+        """The message, fit for a terminal: it may have words of a server, or names of files."""
+        return cleaned(super().__str__())
 
     @property
     def reason(self) -> str:

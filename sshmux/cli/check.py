@@ -60,11 +60,11 @@ def command(names: tuple[str, ...], timeout: float, as_json: bool) -> None:
         items, unmatched = inventory.select(items, names)
     verdicts = asyncio.run(_check_all(items, timeout))
     if as_json:
-        click.echo(json.dumps([verdict.to_json() for verdict in verdicts], indent=2))
+        formatting.echo(json.dumps([verdict.to_json() for verdict in verdicts], indent=2))
     elif verdicts or not unmatched:
         _show(verdicts)
     for name in unmatched:
-        click.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)
+        formatting.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)
     failed = not all(verdict.ok for verdict in verdicts)
     sys.exit(_NO_SUCH if unmatched else int(failed))
 
@@ -105,18 +105,20 @@ def _problem(result: Captured) -> str:
 
 def _show(verdicts: list[Verdict]) -> None:
     if not verdicts:
-        click.echo("No connections to check.")
+        formatting.echo("No connections to check.")
         return
-    table = formatting.table("NAME", "TARGET", "RESULT", ">MASTER", ">COMMAND")
+    table = formatting.Table("NAME", "TARGET", "RESULT", ">MASTER", ">COMMAND")
     for verdict in verdicts:
-        table.add_row(
+        table.add(
             verdict.item.name,
             verdict.item.record.address if verdict.item.record else "-",
-            "[green]works[/]" if verdict.ok else f"[red]{verdict.problem}[/]",
+            formatting.styled("works", "green")
+            if verdict.ok
+            else formatting.styled(verdict.problem, "red"),
             _milliseconds(verdict.master_seconds),
             _milliseconds(verdict.command_seconds),
         )
-    formatting.console().print(table)
+    table.show()
 
 
 def _milliseconds(value: float | None) -> str:

@@ -13,7 +13,7 @@ import click
 from .. import __version__
 from ..config import ConnectionConfig
 from ..connection import Connection
-from ..errors import Error
+from ..errors import Error, ProcessTimeout
 from ..login.credentials import Credentials, totp_entry
 from ..login.keyrings import describe_keyring
 from ..login.lookup import addresses
@@ -23,10 +23,11 @@ from ..openssh.resolve import Resolved, resolve
 from ..openssh.trace import Trace
 from ..openssh.version import ssh_version
 from ..system.processes import capture
-from . import completion, report, target
+from . import completion, formatting, report, target
 
 _ASK_DEADLINE = 20.0  # seconds for each thing that is tried on the remote
 _AGENT_DEADLINE = 3.0
+_MOST_TOLD = 4096  # characters of an answer
 
 Facts = dict[str, Any]
 
@@ -55,7 +56,7 @@ def command(host: str, sessions: int, as_json: bool, **settings: Any) -> None:
     config = target.config(host, settings)
     facts: Facts = {"sshmux": __version__, "host": host}
     status = target.until_signalled(_examine(config, facts, sessions))
-    click.echo(json.dumps(facts, indent=2) if as_json else report.text(facts))
+    formatting.echo(json.dumps(facts, indent=2) if as_json else report.text(facts))
     sys.exit(status)
 
 
@@ -169,6 +170,11 @@ async def _look_around(connection: Connection, facts: Facts, sessions: int) -> N
 
 
 async def _timed(connection: Connection, line: str) -> tuple[float, str]:
-    started = time.monotonic()
-    result = await connection.run(line, timeout=_ASK_DEADLINE)
-    return time.monotonic() - started, str(result.stdout)
+    started, told = time.monotonic(), ""
+    try:
+        async with asyncio.timeout(_ASK_DEADLINE), connection.create_process(line) as process:
+            while piece := await process.stdout.read(_MOST_TOLD - len(told)):
+                told += piece
+    except TimeoutError:
+        raise ProcessTimeout(f"{line!r} did not end within {_ASK_DEADLINE:g} s") from None
+    return time.monotonic() - started, told

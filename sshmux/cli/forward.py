@@ -14,7 +14,7 @@ from ..connection import Connection
 from ..errors import ConnectionLost
 from ..forwards.listener import Listener
 from ..system.contexts import AwaitableContext
-from . import completion, transfers
+from . import completion, formatting, transfers
 
 _TO_HOST = 3  # parts of PORT:HOST:PORT
 
@@ -147,5 +147,5 @@ def _show(letter: str, listener: Listener, places: Sequence[Any], *, as_json: bo
         text = json.dumps({"kind": letter, "listens": where, "port": listener.get_port(), "to": to})
     else:
         text = f"{where} {'on the remote ' if letter == 'R' else ''}-> {to}"
-    click.echo(text)
+    formatting.echo(text)
     sys.stdout.flush()

@@ -49,5 +49,5 @@ async def _login(manager: ConnectionManager, host: str, persist: int) -> int:
             await connection.check()
         figures = await manager.get_connection_metrics(host)
     how = "was logged in already" if figures["adopted"] else "logged in"
-    click.echo(f"{host}: {how}; it stays for {formatting.seconds(persist)} after its last use")
+    formatting.echo(f"{host}: {how}; it stays for {formatting.seconds(persist)} after its last use")
     return 0

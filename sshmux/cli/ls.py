@@ -34,20 +34,20 @@ def command(as_json: bool) -> None:
     directory = ControlDir()
     items = inventory.read(directory)
     if as_json:
-        click.echo(json.dumps([item.to_json() for item in items], indent=2))
+        formatting.echo(json.dumps([item.to_json() for item in items], indent=2))
         return
     if not items:
-        click.echo(f"No connections in {directory.path}.")
+        formatting.echo(f"No connections in {directory.path}.")
         return
-    table = formatting.table(
+    table = formatting.Table(
         "NAME", "TARGET", "STATE", ">PID", ">AGE", ">IDLE", ">SESSIONS", ">MEMORY", "OWNER"
     )
     for item in items:
         colour = _COLOURS.get(item.state, "")
-        table.add_row(
+        table.add(
             item.name,
             item.record.address if item.record else "-",
-            f"[{colour}]{item.state}[/]" if colour else item.state,
+            formatting.styled(item.state, colour),
             str(item.record.master_pid or "-") if item.record else "-",
             formatting.seconds(item.age),
             formatting.seconds(item.idle),
@@ -55,4 +55,4 @@ def command(as_json: bool) -> None:
             formatting.megabytes(item.memory),
             item.owner,
         )
-    formatting.console().print(table)
+    table.show()

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from .. import __version__
+from . import formatting
 
 _COMMANDS = {
     "ls": "Show every connection in the control directory.",
@@ -51,14 +52,14 @@ def _show_version(context: click.Context, _: click.Parameter, value: bool) -> No
         return
     import subprocess
 
-    click.echo(f"sshmux {__version__}")
+    formatting.echo(f"sshmux {__version__}")
     try:
         done = subprocess.run(
             ["ssh", "-V"], capture_output=True, text=True, timeout=10, check=False
         )
-        click.echo(f"ssh: {done.stderr.strip()}")
+        formatting.echo(f"ssh: {done.stderr.strip()}")
     except (OSError, subprocess.TimeoutExpired):
-        click.echo("ssh: not found")
+        formatting.echo("ssh: not found")
     context.exit()
 
 
@@ -89,13 +90,16 @@ def cli(directory: Path | None, verbose: int) -> None:
     """
     if directory is not None:
         os.environ["SSHMUX_DIR"] = str(directory)
-    if verbose:
-        logging.basicConfig(
-            level=logging.DEBUG if verbose > 1 else logging.INFO,
-            format="%(relativeCreated)6d ms %(name)s: %(message)s",
-        )
-    else:
-        logging.basicConfig(level=logging.WARNING, format="sshmux: %(message)s")
+    _log(verbose)
+
+
+def _log(verbose: int) -> None:
+    """Warnings as words of the command; with -v everything, with times."""
+    lines = "%(relativeCreated)6d ms %(name)s: %(message)s" if verbose else "sshmux: %(message)s"
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatting.LogFormatter(lines))
+    level = logging.WARNING if not verbose else logging.INFO if verbose == 1 else logging.DEBUG
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def main() -> None:
@@ -105,5 +109,5 @@ def main() -> None:
     try:
         cli(prog_name="sshmux")
     except Error as error:
-        click.echo(f"sshmux: {error}", err=True)
+        formatting.echo(f"sshmux: {error}", err=True)
         sys.exit(255)

@@ -14,7 +14,7 @@ from ..login.credentials import Credentials, UnfitKeyring, passphrase_entry, tot
 from ..login.totp import check_totp_secret
 from ..manager import ConnectionManager
 from ..system.secret import Secret
-from . import completion, target
+from . import completion, formatting, target
 
 _NONE = 3
 _REFUSED = 1
@@ -72,9 +72,9 @@ def store(host: str, from_stdin: bool, allow_plaintext: bool, **what: Any) -> No
         if not credentials.set(entry, secret):
             raise UnfitKeyring("the keyring does not keep it")
     except UnfitKeyring as error:
-        click.echo(f"sshmux: nothing was stored: {error}", err=True)
+        formatting.echo(f"sshmux: nothing was stored: {error}", err=True)
         sys.exit(1)
-    click.echo(f"stored as {entry!r} of the service {what['service']!r}")
+    formatting.echo(f"stored as {entry!r} of the service {what['service']!r}")
 
 
 @command.command("delete")
@@ -88,7 +88,7 @@ def delete(host: str, **what: Any) -> None:
     entry = _entry(host, what)
     if not Credentials(what["service"]).delete(entry):
         sys.exit(1)  # the log has said why
-    click.echo(f"{entry!r} is not in the keyring (any more)")
+    formatting.echo(f"{entry!r} is not in the keyring (any more)")
 
 
 @command.command("test")
@@ -111,7 +111,7 @@ def test(host: str, service: str, **settings: Any) -> None:
     }
     config = target.config(host, settings, **only)
     if Credentials(service).get(config.address) is None:
-        click.echo(f"sshmux: no password is stored for {config.address!r}", err=True)
+        formatting.echo(f"sshmux: no password is stored for {config.address!r}", err=True)
         sys.exit(_NONE)
     manager = ConnectionManager(keyring_service=service, dial_attempts=1)
     manager.register_cluster(host, config=config)
@@ -123,9 +123,9 @@ async def _test(manager: ConnectionManager, host: str) -> int:
         async with manager, await manager.connect(host):
             pass
     except PermissionDenied as error:
-        click.echo(f"sshmux: {error}", err=True)
+        formatting.echo(f"sshmux: {error}", err=True)
         return _REFUSED
-    click.echo(f"{host}: the stored password works")
+    formatting.echo(f"{host}: the stored password works")
     return 0
 
 

@@ -13,7 +13,7 @@ from ..openssh.control.evidence import recorded_master
 from ..openssh.control.master import end_process
 from ..openssh.control.sweep import end_running
 from ..system.processes import capture
-from . import completion, inventory
+from . import completion, formatting, inventory
 
 _NO_SUCH = 3
 _ASK_DEADLINE = 3.0  # seconds for `ssh -O …`, which only talks to the local master
@@ -52,11 +52,11 @@ def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool) -
             sys.exit(1)
     asyncio.run(_stop_all(items, drain))
     for item in items:
-        click.echo(f"{item.name}: {'removed' if item.state == 'stale' else 'ended'}")
+        formatting.echo(f"{item.name}: {'removed' if item.state == 'stale' else 'ended'}")
     for name in unmatched:
-        click.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)
+        formatting.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)
     if not items and not unmatched:
-        click.echo("No connections to end.")
+        formatting.echo("No connections to end.")
     sys.exit(_NO_SUCH if unmatched else 0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..connection import Connection
-from . import completion, transfers
+from . import completion, formatting, transfers
 
 
 @click.command(
@@ -33,7 +33,7 @@ def command(host: str, words: tuple[str, ...], **settings: Any) -> None:
 
     async def work(connection: Connection) -> int:
         done = await connection.rsync(words[-2], words[-1], *words[:-2])
-        click.echo(done.stdout, nl=False)
+        formatting.echo(done.stdout, nl=False)
         return 0
 
     sys.exit(transfers.on_connection(host, settings, work))

@@ -13,7 +13,8 @@ import click
 from ..connection import Connection
 from ..manager import ConnectionManager
 from ..session.link import ENGINES
-from . import target
+from ..text import one_line
+from . import formatting, target
 
 F = TypeVar("F", bound=Callable[..., Any])
 Progress = Callable[[str, str, int, int], object]
@@ -97,7 +98,7 @@ def move(
             given: Any = sources[0] if len(sources) == 1 else list(sources)
             result = await mover(connection)(given, place, progress=progress, **how)
         if as_json:
-            click.echo(
+            formatting.echo(
                 json.dumps(
                     {
                         "moved": list(result.moved),
@@ -140,7 +141,7 @@ class _Bars:
     def _tell(self, source: str, place: str, done: int, total: int) -> None:
         key = source, place
         if key not in self._tasks:
-            name = source.encode("utf-8", "backslashreplace").decode()[-40:]
+            name = one_line(source)[-40:]
             self._tasks[key] = self._bars.add_task(name, total=total or None)
         self._bars.update(self._tasks[key], completed=done, total=total or None)
 

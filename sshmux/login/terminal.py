@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from ..openssh.askpass.prompts import HostKeyPrompt, Prompt
 from ..system.secret import Secret
 from ..system.tasks import in_daemon_thread
+from ..text import cleaned
 
 _LONGEST = 4096  # bytes of an answer
 
@@ -59,7 +60,7 @@ class TerminalPrompter:
 def _shown(prompt: Prompt) -> str:
     again = " (again)" if prompt.attempt > 1 else ""
     about = f"{prompt.host}{again}: " if prompt.host and not prompt.who else again.lstrip()
-    return f"{about}{prompt.text}"
+    return cleaned(f"{about}{prompt.text}")
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from .exitwatch import ExitWatch
 from .pipes import Reader
 from .tasks import settle
 
+MOST_CAPTURED = 4 * 1024 * 1024  # bytes
+
 _left: list[subprocess.Popen[bytes]] = []  # running on without us
 
 
@@ -171,14 +173,18 @@ class Captured:
 
 
 def listen_to(
-    argv: Sequence[str], env: dict[str, str] | None = None
+    argv: Sequence[str], env: dict[str, str] | None = None, *, limit: int | None = None
 ) -> tuple[Child, Reader, Reader]:
-    """Starts a program whose stdout and stderr are read; whoever calls it closes both."""
+    """Starts a program whose stdout and stderr are read; whoever calls it closes both.
+
+    Parameters:
+        limit: bytes of each that are kept.
+    """
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
-        out, out_end = Reader.pipe()
+        out, out_end = Reader.pipe(limit=limit)
         undo.callback(out.close)
         always.callback(os.close, out_end)
-        err, err_end = Reader.pipe()
+        err, err_end = Reader.pipe(limit=limit)
         undo.callback(err.close)
         always.callback(os.close, err_end)
         child = spawn(argv, stdout=out_end, stderr=err_end, env=env)
@@ -189,8 +195,11 @@ def listen_to(
 async def capture(
     argv: Sequence[str], *, timeout: float, env: dict[str, str] | None = None
 ) -> Captured:
-    """Runs a short program and returns its output. Raises `TimeoutError` after killing it."""
-    child, out, err = listen_to(argv, env)
+    """Runs a short program and returns its output. Raises `TimeoutError` after killing it.
+
+    Of what it writes `MOST_CAPTURED` bytes are kept: it may pass on what a server says.
+    """
+    child, out, err = listen_to(argv, env, limit=MOST_CAPTURED)
     try:
         async with asyncio.timeout(timeout):
             status = await child.wait()

@@ -11,7 +11,7 @@ from ..errors import (
     TransferDenied,
     TransferError,
 )
-from ..system.text import cleaned
+from ..text import cleaned
 from .scripts import DEEPEST, MARK
 
 
