@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from .checks import (
+    OptionValue,
+    check_host,
+    check_int,
+    check_option,
+    check_path,
+    check_seconds,
+    check_text,
+    check_type,
+    check_user,
+)
 from .errors import ConfigError
 
 __all__ = [
@@ -23,43 +32,8 @@ __all__ = [
 ]
 
 StrictHostKeyChecking = bool | Literal["yes", "ask", "accept-new", "config"]
-OptionValue = str | int | bool | Sequence[str]
 Dial = Literal["auto", "never"]
 RemoteShell = Literal["auto", "posix", "csh", "fish", "none"]
-
-# OpenSSH 9.6 refuses these in a host or user name from the command line, because a ProxyCommand
-# may pass them to a shell (ssh.c: valid_hostname, valid_ruser). Older ssh does not: so we do.
-_HOST_FORBIDDEN = re.compile(r"""[\s'"`$\\;&<>|(){}]""")
-_USER_FORBIDDEN = re.compile(r"""[\s'"`$;&<>|(){}]""")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
-
-# Options that sshmux sets itself: with another value a pooled master would not be one.
-_RESERVED = {
-    "controlmaster": "sshmux starts every master itself",
-    "controlpath": "use control_path= for a master of your own, control_dir= for ours",
-    "controlpersist": "use persist= of the manager",
-    "remotecommand": "pass the command to run()",
-    "requesttty": "a master has no terminal",
-    "sessiontype": "a master has no session of its own",
-    "forkafterauthentication": "ControlPersist does it",
-    "stdinnull": "sshmux owns the master's input",
-    "escapechar": "a master has no terminal",
-    "clearallforwardings": "forwards would be requested again by every pooled master",
-    "localforward": "it would be requested by every pooled master",
-    "remoteforward": "it would be requested by every pooled master",
-    "dynamicforward": "it would be requested by every pooled master",
-    "tunnel": "it would be requested by every pooled master",
-    "batchmode": "sshmux sets it, depending on whether there is anybody to answer",
-    "numberofpasswordprompts": "sshmux gives a stored password once",
-    "serveraliveinterval": "use keepalive_interval=",
-    "serveralivecountmax": "sshmux sets it; use keepalive_interval=",
-    "userknownhostsfile": "use known_hosts_file=",
-    "stricthostkeychecking": "use strict_host_key_checking=",
-    "include": "use config_file=",
-    "match": "use config_file=",
-    "host": "use config_file=",
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +93,7 @@ class ConnectionConfig:
     dial: Dial = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
-        _check_type("host", self.host, str)
+        check_type("host", self.host, str)
         if "://" in self.host:
             raise ConfigError(f"host {self.host!r} is a URI: give host=, port= and username=")
         user, at, host = self.host.rpartition("@")
@@ -130,11 +104,11 @@ class ConnectionConfig:
                 )
             self._set("host", host)
             self._set("username", user)
-        _check_host(self.host)
+        check_host("host", self.host)
         if self.username is not None:
-            _check_user(self.username)
-        _check_int("port", self.port, 1, 65535)
-        _check_int("max_sessions", self.max_sessions, 1, 1_000_000)
+            check_user("username", self.username)
+        check_int("port", self.port, 1, 65535)
+        check_int("max_sessions", self.max_sessions, 1, 1_000_000)
         check_seconds("timeout", self.timeout, positive=True)
         check_seconds("keepalive_interval", self.keepalive_interval)
         for name in ("key_file", "known_hosts_file", "config_file"):
@@ -163,14 +137,14 @@ class ConnectionConfig:
             raise ConfigError(
                 f"remote_shell={self.remote_shell!r}: use 'auto', 'posix', 'csh', 'fish' or 'none'"
             )
-        _check_type("use_agent", self.use_agent, bool)
+        check_type("use_agent", self.use_agent, bool)
         if self.agent_forwarding is not None:
-            _check_type("agent_forwarding", self.agent_forwarding, bool)
+            check_type("agent_forwarding", self.agent_forwarding, bool)
         if self.agent_forwarding and not self.use_agent:
             raise ConfigError("agent_forwarding=True needs use_agent=True")
-        _check_text("ssh_program", self.ssh_program)
-        _check_type("ssh_options", self.ssh_options, Mapping)
-        options = {name: _option(name, value) for name, value in self.ssh_options.items()}
+        check_text("ssh_program", self.ssh_program)
+        check_type("ssh_options", self.ssh_options, Mapping)
+        options = {name: check_option(name, value) for name, value in self.ssh_options.items()}
         self._set("ssh_options", MappingProxyType(options))
 
     def _set(self, name: str, value: object) -> None:
@@ -260,8 +234,8 @@ class PoolConfig:
             "grace",
             "one_time_pool_size",
         ):
-            _check_int(name, getattr(self, name), 1, 1_000_000)
-        _check_int("persist", self.persist, 0, 10_000_000)
+            check_int(name, getattr(self, name), 1, 1_000_000)
+        check_int("persist", self.persist, 0, 10_000_000)
         for name in ("max_age", "max_idle", "health_interval", "health_timeout", "prompt_timeout"):
             check_seconds(name, getattr(self, name), positive=True)
         for name in ("dial_backoff", "drain_timeout"):
@@ -269,93 +243,9 @@ class PoolConfig:
         for name in ("acquire_timeout", "leak_threshold"):
             if getattr(self, name) is not None:
                 check_seconds(name, getattr(self, name))
-        _check_type("share_jump_hosts", self.share_jump_hosts, bool)
-
-
-def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
-    """Raises `ConfigError` unless `value` is a finite time, 0 or more (`positive`: above 0)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ConfigError(f"{name}={value!r}: use a number of seconds")
-    if value < 0 or (positive and value == 0) or math.isinf(value):
-        raise ConfigError(f"{name}={value!r}: use {'more than 0' if positive else '0 or more'} s")
+        check_type("share_jump_hosts", self.share_jump_hosts, bool)
 
 
 def field_names(config: type) -> frozenset[str]:
     """The names of a config's fields, to tell one's keywords from another's."""
     return frozenset(item.name for item in fields(config))
-
-
-def _check_type(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise ConfigError(f"{name}={value!r}: use a {kind.__name__}")
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name} is empty: give a name")
-    if _CONTROL.search(value):
-        raise ConfigError(f"{name} {value!r} has a control character in it: remove it")
-    if value.startswith("-"):
-        raise ConfigError(f"{name} {value!r} begins with '-': ssh would read it as an option")
-
-
-def _check_host(host: str) -> None:
-    _check_text("host", host)
-    if found := _HOST_FORBIDDEN.search(host):
-        raise ConfigError(f"host {host!r} has {found.group()!r} in it: that is no host name")
-
-
-def _check_user(user: object) -> None:
-    _check_text("username", user)
-    assert isinstance(user, str)  # noqa: S101 - for the type checker: _check_text saw to it
-    if (found := _USER_FORBIDDEN.search(user)) or user.endswith("\\"):
-        bad = found.group() if found else "\\"
-        raise ConfigError(f"username {user!r} has {bad!r} in it: that is no user name")
-
-
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name}={value!r}: use a whole number")
-    if not low <= value <= high:
-        raise ConfigError(f"{name}={value}: use {low} to {high}")
-
-
-def check_path(name: str, value: object) -> Path | None:
-    """A path that ssh can be told, made absolute; None for None. Raises `ConfigError`."""
-    if value is None:
-        return None
-    if not isinstance(value, str | os.PathLike):
-        raise ConfigError(f"{name}={value!r}: use a path")
-    text = os.fspath(value)
-    if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name}={value!r}: use a path")
-    if _CONTROL.search(text) or "${" in text or '"' in text or "\\" in text:
-        raise ConfigError(
-            f"{name} {text!r}: control characters, quotes, backslashes and ${{ cannot go to ssh"
-        )
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # ~nobody
-        raise ConfigError(f"{name} {text!r}: {error}") from None
-
-
-def _option(name: object, value: object) -> str | int | bool | tuple[str, ...]:
-    if not isinstance(name, str) or not _OPTION_NAME.match(name):
-        raise ConfigError(f"ssh option {name!r}: use a name of man ssh_config, as 'ProxyJump'")
-    if reason := _RESERVED.get(name.lower()):
-        raise ConfigError(f"ssh option {name!r} cannot be set here: {reason}")
-    if isinstance(value, str | int):
-        _check_option_text(name, str(value))
-        return value
-    if isinstance(value, Sequence) and value and all(isinstance(item, str) for item in value):
-        for item in value:
-            _check_option_text(name, item)
-        return tuple(value)
-    raise ConfigError(f"ssh option {name!r}: use a str, int, bool or a list of str")
-
-
-def _check_option_text(name: str, text: str) -> None:
-    if not text or _CONTROL.search(text):
-        raise ConfigError(f"ssh option {name!r}: an empty value or one with control characters")
-    if "${" in text:
-        raise ConfigError(f"ssh option {name!r}: ssh would expand '${{' from the environment")

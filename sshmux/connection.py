@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Unpack, overload
 
-from .config import check_seconds
+from .checks import check_seconds
 from .errors import ConfigError, ConnectionReleased
 from .forwards.methods import ForwardMethods
 from .openssh.control.master import Master

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
-from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking, check_seconds
+from .checks import check_seconds
+from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking
 from .connection import Connection
 from .errors import ConfigError, Error, ManagerClosed
 from .login.answers import Prompter, PromptQueue

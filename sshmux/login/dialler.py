@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checks import check_host
 from ..config import ConnectionConfig
 from ..errors import (
     ConnectionLost,
@@ -255,6 +256,8 @@ class Dialler:
         hop = nearest_hop(self.config, resolved.proxy_jump)
         if hop is None or leads_to_itself(self.config, hop):
             return None
+        # The way through it is a ProxyCommand of ours, with this in it.
+        check_host("ssh_config's HostName", resolved.hostname)
         return await self._context.jump_host(hop)
 
     async def _answers(self, stored: StoredSecrets, deadline: Deadline) -> PromptAnswerer | None:

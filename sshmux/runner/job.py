@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from ..config import check_seconds
+from ..checks import check_seconds
 from ..errors import ConfigError
 from .handle import JobHandle
 

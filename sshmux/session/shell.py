@@ -8,7 +8,7 @@ from functools import partial
 from io import BytesIO
 from typing import Any, Self, Unpack, overload
 
-from ..config import check_seconds
+from ..checks import check_seconds
 from ..errors import ConfigError, ConnectionReleased, ShellLost
 from ..openssh import remote
 from ..system.contexts import OwnContext

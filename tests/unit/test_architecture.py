@@ -61,7 +61,10 @@ IMPORTS = {name: imports_of(name) for name in SOURCES}
 
 # Lower floors first, a package a floor. The packages inside openssh have floors of their own below.
 FLOORS = [
-    {"sshmux.errors", "sshmux.config", "sshmux.asyncssh_names", "sshmux.text"},
+    {
+        *("sshmux.errors", "sshmux.checks", "sshmux.config", "sshmux.text"),
+        "sshmux.asyncssh_names",
+    },
     {"sshmux.system"},
     {"sshmux.openssh"},
     {"sshmux.session"},

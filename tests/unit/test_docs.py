@@ -14,7 +14,7 @@ import click
 import pytest
 
 import sshmux
-from sshmux import ConnectionConfig, ConnectionManager, Event, PoolConfig, State, config, errors
+from sshmux import ConnectionConfig, ConnectionManager, Event, PoolConfig, State, checks, errors
 from sshmux.cli.main import cli
 from sshmux.pool.slots import Slots
 from sshmux.pool.stats import Counters, describe, metrics
@@ -152,7 +152,7 @@ def test_the_managers_own_parameters() -> None:
 def test_reserved_options() -> None:
     told = rows(section(CONFIGURATION, "ssh_options that are reserved"))
     names = {name.lower() for row in told[1:] for name in code_words(row[0])}
-    assert names == set(config._RESERVED)
+    assert names == set(checks._RESERVED)
 
 
 def test_private_server() -> None:

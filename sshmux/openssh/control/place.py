@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import check_path
+from ...checks import check_path
 from . import naming
 
 log = logging.getLogger("sshmux.control")
