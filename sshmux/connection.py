@@ -133,8 +133,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             if timeout is None or not deadline.expired():
                 raise
             outputs = decoded(out, encoding, errors), decoded(err, encoding, errors)
-            left = request.left_running
-            raise timed_out(command_text(command), timeout, *outputs, left=left) from None
+            raise timed_out(command_text(command), timeout, *outputs, fate=request.fate) from None
         result: CompletedProcess[Any] = CompletedProcess(
             command_text(command),
             status,

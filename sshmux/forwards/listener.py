@@ -115,7 +115,7 @@ async def listen(link: Link, scope: Scope, forward: Forward) -> Listener:
                 continue  # somebody else took the port
             raise
         listener = Listener(link, scope, replace(chosen, listen_port=port), parts)
-        link.attachments.add(listener)
+        link.attach(listener)
         if scope.closed or link.closed:
             await listener.end()
             scope.check()

@@ -96,7 +96,7 @@ class _Unwanted:
         self._forward = forward
         self._opening = opening
         self._task = asyncio.ensure_future(self._undo())
-        link.attachments.add(self)
+        link.attach(self)
 
     async def wait(self) -> None:
         """Waits a moment: mostly it is undone by then."""

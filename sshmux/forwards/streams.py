@@ -116,7 +116,7 @@ async def connect(
                 "AllowStreamLocalForwarding, PermitOpen, DisableForwarding)"
             ) from None
         way = _StreamTransport(link, scope, conversation, place)
-        link.attachments.add(way)
+        link.attach(way)
         try:
             streams = await _wrap(way, there, back, limit)
             conversation.listen(_nothing, lambda _: way.ended())
@@ -152,7 +152,7 @@ async def connect_path(
     protocol = asyncio.StreamReaderProtocol(reader)
     transport, _ = await link.loop.create_unix_connection(lambda: protocol, here)
     stream.transport = transport
-    link.attachments.add(stream)
+    link.attach(stream)
     stream.ending.on_over = lambda: link.attachments.discard(stream)
     return reader, asyncio.StreamWriter(transport, protocol, reader, link.loop)
 

@@ -224,7 +224,9 @@ def signal_group(pid: int, name: str, *, terminal: bool = False) -> str:
     """
     if terminal:
         return f"exec sh -c 'for g in {_on_terminals([pid])}; do kill -{name} -$g; done'"
-    return f"exec sh -c 'kill -{name} -{pid}'"
+    # One that leads no group was started by a forced command: its group is that one's.
+    group = f"$(echo $(ps -o pgid= -p {pid}))"
+    return f"exec sh -c 'kill -{name} -{pid} 2>/dev/null || kill -{name} -{group}'"
 
 
 def merged(line: str, shell: Shell) -> str:
@@ -239,22 +241,31 @@ def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
     gives each job a group of its own, and takes no notice of SIGTERM: all groups on that terminal
     are ended, and get the SIGHUP of a terminal that is closed first.
 
+    Exits with 0 when all of them are gone, and with 1 when something of them is left: what the
+    account may not signal (a child of sudo's), or what does not die.
+
     A group of zombies only is gone: an init that reaps late (in a container) must not make us
-    wait. Plain words and no '!', so that csh and fish pass the line on to sh unharmed.
+    wait. A pid that leads no group (a forced command started the shell, and waits for it) stands
+    for the group that it is in. What `ps` does not show, `kill` may tell of. Plain words and no
+    '!', so that csh and fish pass the line on to sh unharmed.
     """
     numbers = " ".join(str(pid) for pid in pids)
     leaders = list(terminals)
     return (
-        f'exec sh -c \'exec 2>/dev/null; set -f; groups="{numbers}"; '
+        f'exec sh -c \'exec 2>/dev/null; set -f; LC_ALL=C; export LC_ALL; groups="{numbers}"; '
+        "for p in $groups; do kill -0 -$p || "
+        'groups="$groups $(ps -A -o pid= -o pgid= | while read -r q g; do '
+        'case $q in ($p) echo $g ;; esac; done)"; done; '
         + (_join_terminals(leaders) if leaders else "")
-        + "for g in $groups; do kill -TERM -$g; kill -CONT -$g; done; "
-        "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do "
         # One ps for all groups: fifty of them must not take longer than they are waited for.
-        'left=; all=$(ps -A -o pgid= -o stat= | grep -v Z); all=" $(echo $all) "; '
-        "for g in $groups; do if kill -0 -$g; then "
-        'case $all in (*" $g "*|"  ") left=1 ;; esac; fi; done; '
-        '[ -z "$left" ] && exit 0; sleep $s || sleep 1; done; '
-        "for g in $groups; do kill -KILL -$g; done; exit 0'"
+        + 'look() { left=; all=$(ps -A -o pgid= -o stat= | grep -v Z); all=" $(echo $all) "; '
+        "for g in $groups; do said=$(kill -0 -$g 2>&1); "
+        'case $?$all in (*" $g "*|"0  ") left=1 ;; esac; '
+        'case $said in (*ermitted*|*ermission*) left=1 ;; esac; done; [ -z "$left" ]; }; '
+        "for g in $groups; do kill -TERM -$g; kill -CONT -$g; done; "
+        "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do look && exit 0; sleep $s || sleep 1; done; "
+        "for g in $groups; do kill -KILL -$g; done; "
+        "for s in 0.01 0.05 0.2; do look && exit 0; sleep $s || sleep 1; done; look'"
     )
 
 

@@ -6,13 +6,21 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from ..errors import ProcessError, ProcessTimeout
+from .execution import Fate
 
 AnyStr = TypeVar("AnyStr", str, bytes)
 
 _UNKNOWN_SIGNAL = -99
+_FATES = {
+    "unsent": "it was not sent, and does not run",
+    "unknown": "it may still run on the remote",
+    "ended": "it was ended on the remote as well",
+    "finished": "it ended by itself at that moment",
+    "running": "it runs on: close() ends it",
+}
 # asyncssh's shape: name, core dumped, message, language. OpenSSH's client keeps it to itself.
 SOME_SIGNAL = ("", False, "ended by a signal", "")
 
@@ -65,17 +73,14 @@ def timed_out(
     stdout: str | bytes,
     stderr: str | bytes,
     *,
-    left: bool = False,
-    running: bool = False,
+    fate: Fate | Literal["running"],
 ) -> ProcessTimeout:
-    """The error for a command that its timeout ended, with what it had written.
+    """The error for a command whose time ran out, with what it had written.
 
-    `left`: it could not be ended on the remote. `running`: it was not even tried.
+    `fate`: what became of it, as far as that was seen; "running" if it was not to be ended.
     """
-    end = "it may still run on the remote" if left else "it was ended on the remote as well"
-    if running:
-        end = "it runs on: close() ends it"
-    error = ProcessTimeout(f"{shown(command)} ran longer than timeout={timeout:g} s; {end}")
+    ran = "was not begun within" if fate == "unsent" else "ran longer than"
+    error = ProcessTimeout(f"{shown(command)} {ran} timeout={timeout:g} s; {_FATES[fate]}")
     error.command, error.stdout, error.stderr = command, stdout, stderr
     return error
 

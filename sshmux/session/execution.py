@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..openssh.diagnostics import may_be_clients_own
 from ..openssh.engines.shape import NO_OPTIONS, End, Engine, Session, SessionOptions
 from ..openssh.remote import Preamble
 from ..system.descriptors import check_descriptor
+from ..system.feeding import Feed
 from ..system.pipes import Reader, Writer
 from ..system.pty import Pty, Terminal
 from ..system.tasks import settle
@@ -23,6 +24,8 @@ _LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client 
 _KEPT = 4096  # bytes of stderr kept for a diagnosis while the command has not announced itself
 
 Sink = Callable[[bytes], object]
+# What became of a command: it was never sent; nobody knows; we ended it; it ended by itself.
+Fate = Literal["unsent", "unknown", "ended", "finished"]
 
 
 @dataclass
@@ -32,7 +35,8 @@ class ExecutionOptions:
     Parameters:
         line: the line for the login shell, complete.
         input: bytes for its stdin; None for the null device, unless `stdin` is given.
-        stdin: a descriptor for its stdin; it stays the caller's.
+        stdin: a descriptor for its stdin; it stays the caller's. Like `input`, it does not leave
+            before the command has announced itself: another program may be there to read it.
         stdout: called with each piece of output as it arrives; or what collects it; or a
             descriptor that it goes to, which stays the caller's.
         stderr: called with each piece of it.
@@ -62,7 +66,7 @@ class ExecutionOptions:
     greeting: bytes = b""
     opened: Callable[[], object] | None = None
     begun: Callable[[Execution], object] | None = None
-    left_running: bool = False  # it was given up, and may still run on the remote
+    fate: Fate = "unsent"
 
 
 class Scope:
@@ -100,9 +104,9 @@ class Execution:
     """A running session. It is over when its end is known and both pipes were read empty."""
 
     __slots__ = (
-        *("_announced", "_held", "_late", "_loop", "_readers", "_request", "_session"),
-        *("_stdin", "_waiting", "_writer", "aborted", "began_at", "early_stderr", "over"),
-        *("preamble", "pty"),
+        *("_announced", "_feed", "_held", "_input", "_late", "_loop", "_patience"),
+        *("_readers", "_request", "_session", "_stdin", "_waiting", "_watching", "_writer"),
+        *("aborted", "began_at", "early_stderr", "failure", "over", "preamble", "pty"),
     )
 
     def __init__(
@@ -115,15 +119,20 @@ class Execution:
         self.preamble = preamble
         self.early_stderr = b""
         self.aborted: Exception | None = None
+        self.failure: Exception | None = None  # what a sink of the caller's raised
         self.over = False
         self._held = b""
         self._request = request
         self._loop = asyncio.get_running_loop()
         self.began_at = self._loop.time()
         self._waiting: list[asyncio.Future[None]] = []  # for the end
+        self._watching: list[asyncio.Future[None]] = []  # for the end, or a failure of ours
         self._announced: list[asyncio.Future[None]] = []  # for the start
         self._late: asyncio.TimerHandle | None = None
         self._writer: Writer | None = None
+        self._input = -1  # where the input goes, once the command has announced itself
+        self._feed: Feed | None = None
+        self._patience: asyncio.TimerHandle | None = None  # with the announcement
         self.pty: Pty | None = None
         self._stdin = -1  # our end of its pipe, until somebody takes it
         self._readers: list[Reader] = []
@@ -132,6 +141,7 @@ class Execution:
             request.opened()
         for reader in self._readers:
             reader.on_end(self._output_ended)
+            reader.on_error(self.fail)
         self._session.on_end(self._session_ended)
         self._watch()
         if preamble.shell == "none" and not request.subsystem:
@@ -139,6 +149,8 @@ class Execution:
 
     def _start(self, engine: Engine, options: SessionOptions) -> Session:
         request = self._request
+        request.fate = "unknown"
+        waits = self.tells  # for the announcement, if there is any input
         theirs: list[int] = []  # closed here once the session has them
         stdin, writing = subprocess.DEVNULL, -1
         try:
@@ -155,8 +167,13 @@ class Execution:
                 self.pty = self._open_terminal(request.terminal)
                 stdin = self.pty.session_end
                 theirs.append(stdin)
-            elif request.stdin is not None:
+            elif request.stdin is not None and not waits:
                 stdin = request.stdin
+            elif request.stdin is not None:
+                stdin, writing = os.pipe()
+                theirs.append(stdin)
+                self._feed = Feed(os.dup(request.stdin), writing)
+                writing = -1
             elif request.input or request.feed:
                 stdin, writing = os.pipe()
                 theirs.append(stdin)
@@ -178,9 +195,39 @@ class Execution:
                 os.close(descriptor)
         if request.feed:
             self._stdin = writing
+        elif writing >= 0 and waits:
+            self._input = writing
         elif writing >= 0:
             self._writer = Writer(writing, request.input or b"")
         return session
+
+    @property
+    def tells(self) -> bool:
+        """Whether a command that begins will tell of it."""
+        return self.preamble.shell != "none"
+
+    @property
+    def input_waits(self) -> bool:
+        """Whether there is input that does not leave before the command has told of itself."""
+        waits = self._input >= 0 or self._feed is not None or self._stdin >= 0
+        return self.tells and (waits or self.pty is not None)
+
+    def expect(self, timeout: float, error: Callable[[], Exception]) -> None:
+        """Fails it with `error` unless it has announced itself within `timeout` seconds."""
+        if not self.over and self.preamble.pid is None:
+            self._patience = self._loop.call_later(timeout, lambda: self.fail(error()))
+
+    def _expected(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _let_input_go(self) -> None:
+        if self._feed is not None:
+            self._feed.begin()
+        if self._input >= 0:
+            writing, self._input = self._input, -1
+            self._writer = Writer(writing, self._request.input or b"")
 
     def _open_terminal(self, terminal: Terminal) -> Pty:
         pty = Pty(terminal)
@@ -196,7 +243,7 @@ class Execution:
         """
         first, last = self._readers[0], self._readers[-1]
         first.watch()
-        if self._request.live:
+        if self._request.live or self.input_waits:
             last.watch()
         elif last is not first:
             last.watch_later()
@@ -211,6 +258,12 @@ class Execution:
     def end(self) -> End | None:
         """How the session ended."""
         return self._session.end
+
+    @property
+    def exited(self) -> bool:
+        """Whether it is over, with an exit status of its own."""
+        end = self._session.end
+        return self.over and end is not None and end.kind == "exited"
 
     def take_stdin(self) -> int:
         """Our end of stdin's pipe, for whoever closes it; -1 if there is none."""
@@ -243,6 +296,8 @@ class Execution:
     def _has_announced(self) -> None:
         if self.pty is not None:
             self.pty.begin()
+        self._expected()
+        self._let_input_go()
         _wake(self._announced)
         self.begin()
 
@@ -263,14 +318,32 @@ class Execution:
             return False
         return self._request.begun is not None or not self._request.subsystem
 
-    def left_running(self) -> None:
-        """Notes that it could not be ended on the remote."""
-        self._request.left_running = True
+    @property
+    def mute(self) -> bool:
+        """Whether nothing at all came of it. False where its output does not come by here."""
+        here = len(self._readers) == 2
+        return here and not self.early_stderr and not any(each.heard for each in self._readers)
+
+    def becomes(self, fate: Fate) -> None:
+        """Notes what became of it, for whoever asked for it."""
+        self._request.fate = fate
 
     async def wait(self) -> None:
         """Waits until it is over. Cancelling the wait ends nothing."""
         if not self.over:
             await self._event(self._waiting)
+
+    async def finished(self) -> None:
+        """As `wait`; raises what a sink of the caller's raised, as soon as it does."""
+        if not self.over and self.failure is None:
+            await self._event(self._watching)
+        if self.failure is not None:
+            raise self.failure
+
+    def fail(self, error: Exception) -> None:
+        """Lets whoever waits for it see an error of ours; it goes on until it is ended."""
+        self.failure = self.failure or error
+        _wake(self._watching)
 
     async def announced(self) -> None:
         """Waits until the command has started, or it is over."""
@@ -357,12 +430,16 @@ class Execution:
         if self.over:
             return
         if rest := self.preamble.flush():
-            self._pass_on(rest)
+            try:
+                self._pass_on(rest)
+            except Exception as error:
+                self.fail(error)
         self.over = True
         self._let_go()
         self._session.close()
         _wake(self._announced)
         _wake(self._waiting)
+        _wake(self._watching)
 
     def _pass_on(self, rest: bytes) -> None:
         """What looked like the beginning of an announcement, and was none."""
@@ -384,6 +461,12 @@ class Execution:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        self._expected()
+        if self._feed is not None:
+            self._feed.close()
+        if self._input >= 0:
+            os.close(self._input)
+            self._input = -1
         if self._stdin >= 0:
             os.close(self.take_stdin())
         for reader in self._readers:

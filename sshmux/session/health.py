@@ -6,6 +6,7 @@ import logging
 
 from ..errors import ConnectionLost
 from ..openssh.control.master import Master
+from ..system.descriptors import free_descriptors
 
 log = logging.getLogger("sshmux.link")
 
@@ -16,17 +17,32 @@ _WORDS = {
 }
 
 
+_PER_SESSION = 4  # descriptors that a master needs for one: its client's connection, and three
+
+
+def no_room(master: Master) -> str:
+    """Why a master cannot open a session for want of descriptors; "" where it is not seen to."""
+    free = free_descriptors(master.pid) if master.pid is not None else None
+    if free is None or free >= _PER_SESSION:
+        return ""
+    return (
+        f"its master (pid {master.pid}) has no descriptors left for another session: raise the "
+        "limit (`ulimit -n`) of the program that logs in, or lead less through one connection"
+    )
+
+
 class LinkHealth:
     """What is known of a master that is in use.
 
     Attributes:
         broken: why it should not be used again, if so.
         hung: it does not answer, so nothing can be had from it.
+        deaf: the remote did not react when a command was to be ended.
     """
 
     def __init__(self, master: Master) -> None:
         self.broken: str | None = None
-        self.hung = False
+        self.hung = self.deaf = False
         self._master = master
 
     def retire(self, why: str) -> None:

@@ -25,7 +25,7 @@ from ..openssh.engines.ssh import SshEngine
 from ..openssh.remote import Preamble, Shell
 from ..system.descriptors import check_errno
 from ..system.tasks import run_to_end
-from .execution import Attachment, Execution, ExecutionOptions, Scope
+from .execution import Attachment, Execution, ExecutionOptions, Fate, Scope
 from .facts import ClusterFacts
 from .gate import SessionGate
 from .health import LinkHealth
@@ -41,7 +41,12 @@ SIGNALLED = -1  # in place of an exit status, as in asyncssh: it was ended by a 
 _START_DEADLINE = 2.0  # seconds for a command that is given up to announce itself
 _SETTLED = 0.25  # seconds after which a server has surely noticed that a session is over
 _PAUSES = 0.01, 0.02, 0.04, 0.08, 0.16  # seconds, before a refused session is tried again
-_LEAVE_DEADLINE = 1.0  # seconds for the client to leave after its command
+_LEAVE_DEADLINE = 1.0  # seconds for the clients of a dead master to leave
+# Whatever is stuck, a cancellation is back within 6 s, the client's end (1 s) included.
+_END_DEADLINE = 4.4  # seconds for a command that is given up to end on the remote
+_UNHEARD = 1.0  # seconds for that once the remote did not react to it
+_ANSWER = 2.0  # seconds for the master to answer before anything is asked of the remote
+_CLIENT_DEADLINE = 0.5  # seconds for the client to leave after its command
 
 
 class Link:
@@ -66,7 +71,7 @@ class Link:
         self._terminator = RemoteTerminator(self.control)
         self.loop = self._loop = asyncio.get_running_loop()
         self._verdict = Verdict(master, self.health, self._terminator)
-        self._watch = MasterWatch(master, self.health, self.executions, self.end)
+        self._watch = MasterWatch(master, self.health, self, self.end)
         self._ended_at = -math.inf  # when a session of ours was last over, by the loop's clock
         self._closing: asyncio.Task[None] | None = None
         self._on_closed = on_closed
@@ -130,7 +135,9 @@ class Link:
             left = self.gate.left
             try:
                 execution = await self._attempt(request, scope)
-                if not self._verdict.refused(execution):
+                if self._verdict.refused(execution):
+                    request.fate = "unsent"
+                else:
                     self._verdict.check_terminal(execution)
                     execution.begin()  # if it was over before it could tell
                     self._ended_at = self._loop.time()
@@ -198,6 +205,15 @@ class Link:
             raise ConnectionLost(
                 f"Connection to {self.config.address} lost: {self.broken or self.health.gone}."
             )
+
+    def attach(self, attachment: Attachment) -> None:
+        """Something lives by it from now on, until it is taken out of `attachments`."""
+        self.attachments.add(attachment)
+        self._look_after()
+
+    def _look_after(self) -> None:
+        if not self._facts.foreign:  # a foreign master may ask somebody, and is not ours to end
+            self._watch.begin()
 
     async def end_attachments(self, scope: Scope | None = None) -> None:
         """Ends what lives by it besides sessions; only one borrower's, with `scope`."""
@@ -274,10 +290,11 @@ class Link:
             raise self.health.lost(f"{self.health.gone} ({error})", False) from error
         self.executions.add(execution)
         scope.running.add(execution)
-        if not self._facts.foreign:  # a foreign master may ask somebody
-            self._watch.begin()
+        self._look_after()
+        if execution.input_waits:
+            self._watch.expect(execution)
         try:
-            await execution.wait()
+            await execution.finished()
         except BaseException:
             # A closing link ends its executions itself.
             await run_to_end(partial(self._end, execution))
@@ -301,35 +318,44 @@ class Link:
     async def _end(self, execution: Execution) -> None:
         """Ends a remote command, then its client. Never raises, always ends."""
         if execution.over:
+            execution.becomes(_by_itself(execution))
             return
         if execution.subsystem:
             await execution.stop()  # the end of its input is its own end
             return
-        confirmed = False
+        fate: Fate = "unknown"
         with contextlib.suppress(Error, TimeoutError, OSError):
-            confirmed = await self._end_remote(execution)
-        if confirmed:
+            async with asyncio.timeout(_UNHEARD if self.health.deaf else _END_DEADLINE):
+                fate = await self._end_remote(execution)
+        execution.becomes(fate)
+        if fate != "unknown":
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LEAVE_DEADLINE):
+                async with asyncio.timeout(_CLIENT_DEADLINE):
                     await execution.wait()
-        else:
-            execution.left_running()
-        if not confirmed and self.master.alive and self._facts.shell != "none":
+        elif self.master.alive and self._facts.shell != "none":
             # Its place on the remote may still be taken, and nobody can say by what.
+            self.health.deaf = True
             self.health.retire("a command that was given up could not be ended")
             log.warning("%s: a command may still run on %s", self, self.config.address)
         await execution.stop()
 
-    async def _end_remote(self, execution: Execution) -> bool:
-        """Whether the remote process group is known to be gone."""
-        if execution.preamble.shell == "none" or not self.master.alive or self.health.hung:
-            return False
+    async def _end_remote(self, execution: Execution) -> Fate:
+        """What became of it on the remote, as far as that can be seen."""
+        if not execution.tells or not self.master.alive or self.health.hung:
+            return "unknown"
+        if not await self.master.ping(_ANSWER):
+            return "unknown"
         async with asyncio.timeout(_START_DEADLINE):
             await execution.announced()
         pid = execution.preamble.pid
         if execution.over or pid is None:
-            return execution.over
-        return await self._terminator.end(pid, execution)
+            return _by_itself(execution)
+        return "ended" if await self._terminator.end(pid, execution) else "unknown"
+
+
+def _by_itself(execution: Execution) -> Fate:
+    """What became of one that is over without us."""
+    return "finished" if execution.exited else "unknown"
 
 
 async def _in_vain(operation: str, timeout: float) -> bool:

@@ -185,11 +185,16 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
             if timeout is None or not deadline.expired():
                 raise
             out, err = _so_far(self.stdout), _so_far(self.stderr)
-            raise timed_out(self.command, timeout, out, err, running=True) from None
+            raise timed_out(self.command, timeout, out, err, fate="running") from None
         status = self.exit_status
         assert status is not None  # noqa: S101 - it has ended
         done: CompletedProcess[Any] = CompletedProcess(
-            self.command, status, out or "", err or "", self.env, exit_signal=self.exit_signal
+            self.command,
+            status,
+            "" if out is None else out,
+            "" if err is None else err,
+            self.env,
+            exit_signal=self.exit_signal,
         )
         if check:
             done.check_returncode()
@@ -233,11 +238,14 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
 
     async def _send(self, pid: int, name: str) -> None:
         try:
-            await self._life.link.control(
+            status = await self._life.link.control(
                 signal_group(pid, name, terminal=self._pty is not None), _SIGNAL_DEADLINE
             )
         except (Error, TimeoutError, OSError) as error:
             log.warning("%r: SIG%s could not be sent: %s", self, name, error)
+        else:
+            if status != 0 and not self._life.task.done():
+                log.warning("%r: SIG%s reached nothing of it", self, name)
 
     def terminate(self) -> None:
         """Sends SIGTERM."""

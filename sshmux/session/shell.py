@@ -14,7 +14,7 @@ from ..openssh import remote
 from ..system.contexts import OwnContext
 from ..system.tasks import TaskGroup, run_to_end
 from .completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
-from .execution import Scope
+from .execution import Fate, Scope
 from .keywords import ShellRunKeywords
 from .link import SIGNALLED, Link
 from .shell_session import ShellSession
@@ -114,15 +114,15 @@ class RemoteShell(OwnContext):
             check_seconds("timeout", timeout)
         line = remote.command_line(command, shell="posix", env=env, cwd=cwd)  # noqa: S604
         out, err = BytesIO(), BytesIO()
+        fate: list[Fate] = ["unsent"]
         try:
             async with asyncio.timeout(timeout) as deadline, self._turn:
-                status = await self._run(line, out, err, keep, data)
+                status = await self._run(line, out, err, keep, data, fate)
         except TimeoutError:
             if timeout is None or not deadline.expired():
                 raise
             outputs = decoded(out, encoding, errors), decoded(err, encoding, errors)
-            left = self._session is not None and self._session.options.left_running
-            raise timed_out(command_text(command), timeout, *outputs, left=left) from None
+            raise timed_out(command_text(command), timeout, *outputs, fate=fate[0]) from None
         result: CompletedProcess[Any] = CompletedProcess(
             command_text(command),
             status,
@@ -154,14 +154,29 @@ class RemoteShell(OwnContext):
         return checked_input(input, encoding, errors)
 
     async def _run(
-        self, line: str, out: BytesIO, err: BytesIO, keep: bool, input: bytes | None
+        self,
+        line: str,
+        out: BytesIO,
+        err: BytesIO,
+        keep: bool,
+        input: bytes | None,
+        fate: list[Fate],
     ) -> int:
         session = await self._ready()
+        fate[0] = "unknown"
         try:
             return await session.run(line, out.write, err.write, keep=keep, input=input)
         except asyncio.CancelledError:
-            # What was not read of an input would be left for the next command.
-            end = session.kill if input else session.end_command
+
+            async def end() -> None:
+                # What was not read of an input would be left for the next command.
+                if input:
+                    await session.kill()
+                elif await session.end_command():
+                    fate[0] = "ended"
+                    return
+                fate[0] = session.options.fate
+
             await run_to_end(end)
             raise
 

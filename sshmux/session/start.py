@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigError, Error
 from ..system.contexts import AwaitableContext
-from ..system.pipes import Reader, Writer
+from ..system.pipes import Writer
 from ..system.pty import Pty, Terminal
 from ..system.tasks import TaskGroup
 from .execution import Execution, ExecutionOptions, Scope
@@ -186,7 +186,7 @@ class _Redirections(Generic[AnyStr]):
         for reader, own in zip(execution.readers, self._own_by_reader(execution), strict=True):
             if own is not None:
                 own.feed_from(reader)
-                reader.on_end(partial(self._output_ended, execution.readers, own))
+                reader.on_end(partial(self._output_ended, execution, own))
         return self._stdin, self._stdout, self._stderr
 
     def _feed(self, feeding: Writer | Pty) -> None:
@@ -206,9 +206,9 @@ class _Redirections(Generic[AnyStr]):
             stderr = None  # its end is not stdout's
         return [stdout, stderr] if len(execution.readers) == 2 else [stderr]
 
-    def _output_ended(self, readers: list[Reader], stream: StreamReader[Any]) -> None:
-        # If it was the last, the process is over, and its task says how.
-        if not all(reader.closed for reader in readers):
+    def _output_ended(self, execution: Execution, stream: StreamReader[Any]) -> None:
+        # If it was the last, the process is over, and its task says how; so it does if we end it.
+        if execution.aborted is None and not all(each.closed for each in execution.readers):
             stream.feed_eof()
 
     def end(self, error: BaseException | None) -> None:

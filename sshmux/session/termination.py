@@ -10,9 +10,8 @@ from ..openssh import remote
 from .execution import Execution
 
 _DEADLINE = 4.0  # seconds for one round: SIGTERM, 2 s of patience, SIGKILL
-
 _BY_ITSELF = 1.0  # seconds
-_PATIENCE = 2 * _DEADLINE + 1  # seconds: the round under way, and the next
+_GONE, _LEFT = 0, 1  # what the script ends with
 
 Control = Callable[[str, float], Awaitable[int]]
 
@@ -26,27 +25,29 @@ class RemoteTerminator:
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._next: dict[int, asyncio.Future[bool]] = {}
+        self._next: dict[int, asyncio.Future[bool | None]] = {}
         self._terminals: set[int] = set()  # those of the next that have one
         self._working: asyncio.Task[None] | None = None
 
     async def end(self, pid: int, execution: Execution) -> bool:
-        """Ends the group of `pid`. True once it is known to be gone, or its session is over."""
-        gone = self.start(pid, terminal=execution.pty is not None)
+        """Ends the group of `pid`. True once it is known to be gone.
+
+        That its session is over is not enough: it is when the login shell has ended, and what that
+        had started may be somebody else's to signal, or a job of its terminal.
+        """
+        gone = await asyncio.shield(self.start(pid, terminal=execution.pty is not None))
+        if gone is not None:
+            return gone
+        # A full server has no place to end it from; it may be ending by itself, though.
         over = asyncio.ensure_future(execution.wait())
-        # A session on a terminal is over when its shell has ended; there may be jobs yet.
-        enough = (gone,) if execution.pty is not None else (gone, over)
         try:
-            await asyncio.wait(enough, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done() and not gone.result():
-                # A full server has no place to end it from; it may be ending by itself, though.
-                await asyncio.wait((over,), timeout=_BY_ITSELF)
-            return execution.over or (gone.done() and gone.result())
+            await asyncio.wait((over,), timeout=_BY_ITSELF)
         finally:
             over.cancel()
+        return execution.exited and execution.pty is None
 
-    def start(self, pid: int, *, terminal: bool = False) -> asyncio.Future[bool]:
-        """Ends the group of `pid`; the future tells whether it is known to be gone.
+    def start(self, pid: int, *, terminal: bool = False) -> asyncio.Future[bool | None]:
+        """Ends the group of `pid`; the future tells whether it is gone, or None: not known.
 
         With `terminal`, all the groups on the terminal whose session it leads.
         """
@@ -71,9 +72,10 @@ class RemoteTerminator:
         while self._next:
             batch, self._next = self._next, {}
             terminals, self._terminals = self._terminals, set()
-            gone = False
+            gone = None
             try:
-                gone = await self._control(remote.end_groups(batch, terminals), _DEADLINE) == 0
+                status = await self._control(remote.end_groups(batch, terminals), _DEADLINE)
+                gone = {_GONE: True, _LEFT: False}.get(status)
             except (Error, TimeoutError, OSError):
                 pass
             finally:

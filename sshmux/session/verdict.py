@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from ..errors import ProtocolMismatch, SessionRefused, TerminalRefused, fresh_copy
+from ..errors import (
+    ChannelOpenError,
+    ProtocolMismatch,
+    SessionRefused,
+    TerminalRefused,
+    fresh_copy,
+)
+from ..openssh.askpass.prompts import sanitise
 from ..openssh.control.master import Master
 from ..openssh.diagnostics import expired, session_failure
 from .execution import Execution
-from .health import LinkHealth
+from .health import LinkHealth, no_room
 from .termination import RemoteTerminator
 
 _PING_DEADLINE = 2.0  # seconds for the master to say whether a 255 was a lost link
@@ -69,10 +76,37 @@ class Verdict:
             self._health.retire(gone)
             unreached = not started and session_failure(_early(execution)) == "unreachable"
             raise self._health.lost(gone, False if unreached else started)
+        else:
+            self._check_begun(execution, end.why)
         execution.release()
         return end.status
 
+    def _check_begun(self, execution: Execution, why: str) -> None:
+        """Raises `ConnectionLost` for an end without a status of a command that never began.
+
+        The master is well: but its socket may be another's by now, or it has no descriptors left.
+        """
+        if execution.preamble.pid is not None or execution.subsystem:
+            return
+        words = _early(execution)
+        unreached = session_failure(words) == "unreachable"
+        full = no_room(self._master)
+        if execution.tells or unreached or full or why:
+            said = why or sanitise(words.strip().partition("\n")[0], 200)
+            untold = f"nothing tells that the command began{f' ({said})' if said else ''}"
+            if full or unreached or why:
+                self._health.retire(full or untold)
+            sent = "read from master failed" in words  # it may have had it by then
+            raise self._health.lost(full or untold, False if unreached and not sent else None)
+
     async def _check_exited(self, execution: Execution, status: int) -> None:
+        if status == 0 and execution.preamble.pid is None and execution.tells and execution.mute:
+            raise ChannelOpenError(
+                f"{self._master.config.address} ended a session with status 0, and nothing tells "
+                "that the command was run. Does a start-up file of the account (.bashrc, .cshrc) "
+                "start another shell (exec)? For a forced command that says nothing, register the "
+                'cluster with remote_shell="none"'
+            )
         unannounced = status == 1 and execution.preamble.pid is None
         if unannounced and session_failure(_early(execution)) == "expired":
             self._health.retire("the password has expired")

@@ -23,7 +23,7 @@ class WarmShells:
         self.scope = Scope()
         self._idle: list[tuple[ShellSession, asyncio.TimerHandle]] = []
         self._ending = TaskGroup()
-        link.attachments.add(self)
+        link.attachments.add(self)  # they are executions as well, which the link looks after
         link.before_close.append(self.end)
         link.gate.on_full = self.make_room
 

@@ -6,6 +6,7 @@ What else a program does with files would fail at the limit, too, and in strange
 from __future__ import annotations
 
 import errno
+import os
 import resource
 
 from ..errors import DescriptorLimit
@@ -25,6 +26,17 @@ def check_descriptor(descriptor: int) -> None:
         raise DescriptorLimit(
             f"this program has nearly all the {soft} descriptors open that it may have. {_ADVICE}"
         )
+
+
+def free_descriptors(pid: int) -> int | None:
+    """How many more another process may open; None where that cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/limits", encoding="utf-8") as limits:
+            line = next(line for line in limits if line.startswith("Max open files"))
+        soft = int(line.split()[3])
+        return soft - sum(int(each) < soft for each in os.listdir(f"/proc/{pid}/fd"))
+    except (OSError, ValueError, StopIteration):  # "unlimited" is no number
+        return None
 
 
 def check_errno(error: OSError) -> None:

@@ -29,8 +29,8 @@ class Reader:
     """
 
     __slots__ = (
-        *("_buffer", "_callbacks", "_fd", "_loop", "_paused", "_piece", "_resting"),
-        *("_room", "_sink", "_size", "_store", "_watched", "_watcher", "chunks"),
+        *("_buffer", "_callbacks", "_fd", "_loop", "_on_error", "_paused", "_piece"),
+        *("_resting", "_room", "_sink", "_size", "_store", "_watched", "_watcher", "chunks"),
     )
 
     CHUNK = 1024 * 1024
@@ -55,6 +55,7 @@ class Reader:
             self._store, sink = sink, sink.write
         self._sink = sink or (self.chunks.append if limit is None else self._collect_some)
         self._callbacks: list[Callable[[], object]] = []
+        self._on_error: Callable[[Exception], object] | None = None
         if blocking:
             os.set_blocking(fd, False)
         self._watcher = watcher(self._loop)
@@ -140,6 +141,15 @@ class Reader:
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, self.CHUNK)
 
     @property
+    def heard(self) -> bool:
+        """Whether anything was read."""
+        return self._size > 0
+
+    def on_error(self, callback: Callable[[Exception], object]) -> None:
+        """Calls back with what the sink raises. It gets no more after that."""
+        self._on_error = callback
+
+    @property
     def closed(self) -> bool:
         """Whether the end was read, or `close()` called."""
         return self._fd < 0
@@ -173,7 +183,13 @@ class Reader:
             self.close()
             return False
         self._size = len(data)
-        self._sink(data)
+        try:
+            self._sink(data)
+        except Exception as error:
+            self._sink = _nothing
+            if self._on_error is None:
+                raise
+            self._on_error(error)
         if len(data) == _DEFAULT_PIPE == self._piece:
             self._grow()
         return True

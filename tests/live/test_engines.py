@@ -98,8 +98,8 @@ async def test_a_master_that_dies_under_a_command() -> None:
 @both_engines
 async def test_a_stopped_master_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes what it is told, and says nothing."""
-    monkeypatch.setattr("sshmux.session.watch._SILENCE", 0.3)
-    monkeypatch.setattr("sshmux.session.watch._SILENT_PING", 0.3)
+    monkeypatch.setattr("sshmux.session.watch._SOON", 0.3)
+    monkeypatch.setattr("sshmux.session.watch._PING", 0.3)
     async with PrivateServer(login_shell="/bin/sh") as server:
         async with managed(server, pool_size=1) as manager:
             async with manager.get_connection(1) as connection:
@@ -117,7 +117,7 @@ async def test_a_stopped_master_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_command_that_is_only_slow_to_begin_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sshmux.session.watch._SILENCE", 0.1)
+    monkeypatch.setattr("sshmux.session.watch._SOON", 0.1)
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
         async with manager.get_connection(1) as connection:
             assert (await connection.run("true")).exit_status == 0
@@ -209,8 +209,6 @@ CROWD = textwrap.dedent(
     import asyncio, resource, sys
     from sshmux import ConnectionManager, DescriptorLimit
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
-
     async def main(engine, directory, host, port, user, key, known, config):
         async with ConnectionManager(1, engine=engine, control_dir=directory) as manager:
             manager.register_cluster(
@@ -218,6 +216,8 @@ CROWD = textwrap.dedent(
                 max_sessions=100,
             )
             async with manager.get_connection(1) as connection:
+                # Now: its master keeps the limit that it has.
+                resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
                 ran = await asyncio.gather(
                     *(connection.run("sleep 1") for _ in range(60)), return_exceptions=True
                 )

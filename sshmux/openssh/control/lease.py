@@ -69,10 +69,13 @@ class Lease:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pings[request] = answer
         try:
-            async with asyncio.timeout(timeout):
-                with contextlib.suppress(OSError):  # its end is an event, too
-                    self._conversation.send(AliveCheck(request))
-                return await answer
+            with contextlib.suppress(OSError):  # its end is an event, too
+                self._conversation.send(AliveCheck(request))
+            # Not `timeout()`: when this program was stopped for a while, the answer lies there.
+            await asyncio.wait((answer,), timeout=timeout)
+            if not answer.done():
+                raise TimeoutError
+            return answer.result()
         finally:
             self._pings.pop(request, None)
 

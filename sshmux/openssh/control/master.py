@@ -167,6 +167,11 @@ class Master:
                 f"the master of {self.config.address} is gone: {result.stderr.strip()}"
             )
 
+    def kill(self) -> None:
+        """Ends a master that hangs, with all that goes through it."""
+        if self.record.master is not None:
+            self.record.master.signal(signal.SIGKILL)
+
     def touch(self) -> None:
         """Notes in the directory that the connection was used just now."""
         self.entry.touch()

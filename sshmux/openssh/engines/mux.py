@@ -33,7 +33,7 @@ from ..mux.protocol import (
     SessionOpened,
     TerminalRefused,
 )
-from .shape import NO_OPTIONS, End, SessionOptions
+from .shape import NO_OPTIONS, UNANSWERED, End, SessionOptions
 
 _REQUEST = 1  # every conversation has one
 _MAX_COMMAND = 128 * 1024  # of one argument on Linux (MAX_ARG_STRLEN): the shell's, on the remote
@@ -42,14 +42,14 @@ _MAX_COMMAND = 128 * 1024  # of one argument on Linux (MAX_ARG_STRLEN): the shel
 class MuxSession:
     """One session: a conversation about it."""
 
-    __slots__ = ("_callbacks", "_conversation", "_outputs_ended", "_status", "end")
+    __slots__ = ("_callbacks", "_conversation", "_opened", "_outputs_ended", "_status", "end")
 
     def __init__(self, conversation: Conversation) -> None:
         self.end: End | None = None
         self._conversation = conversation
         self._callbacks: list[Callable[[], object]] = []
         self._status: int | None = None
-        self._outputs_ended = False
+        self._outputs_ended = self._opened = False
         conversation.listen(self._heard, self._ended)
 
     def on_end(self, callback: Callable[[], object]) -> None:
@@ -89,7 +89,7 @@ class MuxSession:
             case Hello() if message.version == VERSION:
                 pass
             case SessionOpened() | TerminalRefused():
-                pass
+                self._opened = True
             case ExitMessage():
                 self._status = message.value
                 if self._outputs_ended:
@@ -107,7 +107,7 @@ class MuxSession:
         if self._status is not None:
             self._finish(End("exited", self._status))
         elif error is None or isinstance(error, OSError):
-            self._finish(End("silent"))
+            self._finish(End("silent", why="" if self._opened else UNANSWERED))
         else:
             self._finish(End("odd", why=str(error)))
 

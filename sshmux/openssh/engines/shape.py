@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+UNANSWERED = "its control socket gave no answer"
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -17,7 +19,8 @@ class End:
     Attributes:
         kind: "exited": on the remote, with `status`.
             "unclear": with ssh's 255, which is the command's own, ssh's, or a signal's.
-            "silent": without any status: by a signal on the remote, or the link was lost.
+            "silent": without any status: by a signal on the remote, or the link was lost; or, with
+                `why`, it was not even opened.
             "refused": the server opened no session; `why` has the words.
             "denied": the master's owner was asked (ControlMaster=ask), and refused.
             "failed": it could not be had on this side; `why` has the words.

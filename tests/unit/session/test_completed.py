@@ -37,12 +37,23 @@ def test_an_error_without_words() -> None:
 
 
 def test_a_timeout_has_what_was_written() -> None:
-    error = timed_out("sleep 9", 1.5, "out", "err")
+    error = timed_out("sleep 9", 1.5, "out", "err", fate="ended")
     assert isinstance(error, ProcessTimeout)
     assert isinstance(error, asyncio.TimeoutError)
     assert "'sleep 9' ran longer than timeout=1.5 s" in str(error)
     assert (error.command, error.stdout, error.stderr) == ("sleep 9", "out", "err")
     assert error.exit_status is None
+
+
+def test_what_became_of_it_is_said_as_it_was_seen() -> None:
+    fates = ("unsent", "unknown", "ended", "finished", "running")
+    words = {fate: str(timed_out("sleep 9", 1.5, "", "", fate=fate)) for fate in fates}
+    assert len(set(words.values())) == len(fates)
+    assert "was not begun within timeout=1.5 s; it was not sent" in words["unsent"]
+    assert "may still run on the remote" in words["unknown"]
+    assert "ended on the remote" in words["ended"]
+    assert "by itself" in words["finished"]
+    assert all("ended on the remote" not in words[fate] for fate in fates if fate != "ended")
 
 
 def test_a_long_command_is_cut() -> None:
