@@ -99,7 +99,7 @@ async def test_a_host_name_of_ssh_config_reaches_no_shell_of_ours(
         config = tmp_path / "config"
         config.write_text(
             f"{server.config_file.read_text()}\n"
-            f"Host target\n HostName x'$(touch${{IFS}}{mark})'\n ProxyJump {server.alias}\n"
+            f"Host target\n HostName \"x'$(touch {mark})'\"\n ProxyJump {server.alias}\n"
         )
         async with ConnectionManager(control_dir=short_dir) as manager:
             manager.register_cluster("t", "target", config_file=config)
