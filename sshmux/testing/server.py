@@ -6,10 +6,11 @@ import asyncio
 import os
 import pwd
 import re
+import secrets
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import psutil
 
@@ -47,7 +48,9 @@ class PrivateServer:
         max_startups: unauthenticated connections, `start:rate:full` (sshd's `MaxStartups`).
         banner: a text that is shown before authentication; None for none.
         delay: seconds between the TCP connection and the server's first word, its identification.
-        password: what the account's password is here; None for keys only. Linux only.
+        password: what the account's password is here; True for a random one, which is `password`
+            then; None for keys only. Other users of this machine, root apart, are turned away
+            before they can try it. Linux only.
         totp: the base32 secret of time-based one-time codes (six digits, every 30 s), which are
             then asked for by keyboard-interactive ("(user@host) Verification code: "), after the
             password if there is one. Each is good for one log-in, and so are the ones just before
@@ -82,7 +85,7 @@ class PrivateServer:
         max_startups: str = "100:30:200",
         banner: str | None = None,
         delay: float = 0.0,
-        password: str | None = None,
+        password: str | Literal[True] | None = None,
         totp: str | None = None,
         methods: str | None = None,
         kbdint: bool = False,
@@ -95,7 +98,7 @@ class PrivateServer:
             max_startups=max_startups,
             banner=banner,
             delay=delay,
-            password=password,
+            password=secrets.token_urlsafe(12) if password is True else password,
             totp=normalize(totp) if totp is not None else None,
             methods=methods,
             kbdint=kbdint,
@@ -132,6 +135,11 @@ class PrivateServer:
     def username(self) -> str:
         """The account to log in to: that of this process, the only one everybody may use."""
         return pwd.getpwuid(os.getuid()).pw_name
+
+    @property
+    def password(self) -> str | None:
+        """What the account's password is here; None if there is none."""
+        return self._options.password
 
     @property
     def directory(self) -> Path:

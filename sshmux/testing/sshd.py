@@ -22,10 +22,10 @@ from sshmux.testing.config import (
     ssh_config,
     sshd_config,
 )
-from sshmux.testing.delay import session_program, write_delayed
 from sshmux.testing.log import ServerLog
 from sshmux.testing.login import nss_environment, write_slow_shell
 from sshmux.testing.password import PrivatePam
+from sshmux.testing.per_connection import session_program, write_script
 from sshmux.testing.programs import find_sshd, find_wrapper, generate_key, sshd_version
 
 _START_TIMEOUT = 10.0
@@ -66,7 +66,7 @@ class Sshd:
         if sshd_version(self._program) >= (9, 8):
             self._settings["PerSourcePenalties"] = False  # all of a test's clients are one source
         self._prepare_banner()
-        self._prepare_delay()
+        self._prepare_connections()
         self._prepare_password()
         self._prepare_login()
 
@@ -114,16 +114,18 @@ class Sshd:
             self.files.banner.write_text(self._options.banner)
             self._settings["Banner"] = str(self.files.banner)
 
-    def _prepare_delay(self) -> None:
+    def _prepare_connections(self) -> None:
         """Put a script in the place of the program that sshd executes for each connection."""
-        delay, directory = self._options.delay, self.files.directory
-        if not delay:
+        delay, own_clients = self._options.delay, self._options.needs_pam
+        if not delay and not own_clients:
             return
-        if sshd_version(self._program) >= (9, 8):
-            script = write_delayed(directory, session_program(self._program), delay)
+        separate = sshd_version(self._program) >= (9, 8)
+        program = session_program(self._program) if separate else self._program
+        script = write_script(self.files.directory, program, delay=delay, own_clients=own_clients)
+        if separate:
             self._settings["SshdSessionPath"] = str(script)
         else:  # sshd itself, by the name that it was started with
-            self._name = write_delayed(directory, self._program, delay)
+            self._name = script
 
     def _prepare_password(self) -> None:
         if self._options.needs_pam:

@@ -20,6 +20,7 @@ import psutil
 import pyotp
 import pytest
 
+from sshmux import ConnectionManager
 from sshmux.testing import PrivateServer, SshdMissing, WrapperMissing, programs
 from sshmux.testing import sshd as sshd_module
 from sshmux.testing import totp as totp_module
@@ -301,6 +302,46 @@ async def test_refused_passwords_are_counted_once_each() -> None:
             assert "Permission denied" in shown
             await server.wait_for_log("^Failed ", count=3)
             assert (server.logins, server.failed_logins) == (0, 3)
+
+
+STRANGER = """
+import os, socket, sys
+os.setgroups([])
+os.setresuid(*[int(sys.argv[1])] * 3)
+with socket.socket() as connection:
+    connection.connect(("127.0.0.1", int(sys.argv[2])))
+    print(connection.recv(100))
+"""
+
+
+@needs_pam
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("factor", ["password", "totp"])
+async def test_other_users_cannot_try_a_password(factor: str) -> None:
+    """It stands in a test's source, and would log them in as whoever runs it."""
+    options: dict[str, Any] = {factor: SECRET if factor == "password" else SEED}
+    async with PrivateServer(**options) as server:
+
+        async def greeting(uid: int) -> str:
+            command = [sys.executable, "-I", "-c", STRANGER, str(uid), str(server.port)]
+            process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+            return (await process.communicate())[0].decode()
+
+        assert await greeting(12345) == "b''\n"
+        assert "refused a connection of user 12345" in server.log
+        assert (await greeting(0)).startswith("b'SSH-2.0-OpenSSH")
+
+
+@needs_pam
+async def test_a_random_password() -> None:
+    async with PrivateServer(password=True, methods="password") as one:
+        other = PrivateServer(password=True)
+        assert one.password
+        assert one.password != other.password
+        async with ConnectionManager() as manager:
+            one.register(manager, 1, key_file=None)
+            manager.set_password(1, one.password, keyring=False)
+            assert await manager.test_connection(1)
 
 
 @needs_pam
