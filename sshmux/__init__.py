@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from .errors import TransferError as TransferError
     from .errors import TransferInterrupted as TransferInterrupted
     from .errors import VerifyError as VerifyError
+    from .errors import WrongEventLoop as WrongEventLoop
     from .forwards.listener import Listener as Listener
     from .login.terminal import TerminalPrompter as TerminalPrompter
     from .manager import ConnectionManager as ConnectionManager
@@ -214,6 +215,7 @@ _HOMES = {
     "DescriptorLimit": "errors",
     "ProcessLimit": "errors",
     "ManagerClosed": "errors",
+    "WrongEventLoop": "errors",
     "TimeoutError": "errors",
     "AcquireTimeout": "errors",
     "ConnectTimeout": "errors",

@@ -8,6 +8,7 @@ Error
     ├── ControlDirError (OSError)               the control directory cannot be used
     ├── DescriptorLimit (OSError)               nearly all descriptors of this program are open
     ├── ManagerClosed (RuntimeError)            used after stop()
+    ├── WrongEventLoop (RuntimeError)           used in another loop, thread or process
     ├── TimeoutError (asyncio.TimeoutError)
     │   ├── AcquireTimeout                      no connection became free in time
     │   ├── ConnectTimeout                      (also a DisconnectError) the log-in took too long
@@ -122,6 +123,7 @@ __all__ = [
     "TransferError",
     "TransferInterrupted",
     "VerifyError",
+    "WrongEventLoop",
 ]
 
 
@@ -169,6 +171,10 @@ class ProcessLimit(Error, OSError):
 
 class ManagerClosed(Error, RuntimeError):
     """The manager was stopped; start a new one."""
+
+
+class WrongEventLoop(Error, RuntimeError):
+    """Used in another event loop, thread or process than its own; nothing was done."""
 
 
 class TimeoutError(Error, asyncio.TimeoutError):  # asyncssh's own name for it

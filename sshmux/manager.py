@@ -6,15 +6,15 @@ import asyncio
 import logging
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from .checks import check_seconds
 from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking
 from .connection import Connection
-from .errors import ConfigError, Error, ManagerClosed
+from .errors import ConfigError, Error, ManagerClosed, WrongEventLoop
 from .login.answers import Prompter, PromptQueue
 from .login.context import DialLimiter, LoginContext
 from .login.credentials import Credentials
@@ -33,7 +33,10 @@ from .pool.pool import Pool
 from .pool.registry import Cluster, ConnectionKeywords, Done, PoolKeywords, reject_unknown
 from .pool.shells import ShellBorrow
 from .session.link import ENGINES, Link
+from .system.ownership import Ownership
 from .system.tasks import TaskGroup, run_to_end
+
+T = TypeVar("T")
 
 log = logging.getLogger("sshmux.manager")
 
@@ -47,7 +50,8 @@ class ConnectionManager(SecretStorage):
     Use it as `async with ConnectionManager() as manager`, or call `start()` and `stop()`. Without
     `start()` it works too, but without its background care: no health checks, no closing of idle
     or old connections, no sweep. It belongs to the event loop it is used in and to no thread
-    but that loop's; the password methods, which block, may be called from anywhere.
+    but that loop's (`call_from_thread` is for others), and to the process that made it, not to one
+    that is forked; the password methods, which block, may be called from anywhere.
 
     Parameters:
         pool_size: the most masters per cluster.
@@ -87,6 +91,7 @@ class ConnectionManager(SecretStorage):
     ) -> None:
         self._manager_closed = False
         self._started = False
+        self._ownership = Ownership()
         self._clusters: dict[Hashable, Cluster] = {}
         if engine not in ENGINES:
             raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, ENGINES))}")
@@ -117,7 +122,6 @@ class ConnectionManager(SecretStorage):
         self._ending: asyncio.Task[None] | None = None
         self._connecting: set[asyncio.Task[Link]] = set()
         self._guardian: Guardian | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._own_slots = 0
 
     def __repr__(self) -> str:
@@ -210,7 +214,7 @@ class ConnectionManager(SecretStorage):
 
     def __del__(self) -> None:
         pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
-        if self._manager_closed or not (pools or self._started):
+        if self._manager_closed or self._ownership.inherited or not (pools or self._started):
             return
         warnings.warn(
             f"{self!r} was never stopped: call `await manager.stop()`, or use `async with`. Its "
@@ -239,14 +243,52 @@ class ConnectionManager(SecretStorage):
         self._connecting.clear()
 
     def _enter_loop(self) -> None:
-        """Notices that the program runs another loop than before (a second `asyncio.run`)."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            if self._loop is not None:
-                self._abandon(end=True)
-                self._started = False
-            self._loop = loop
-            self._context = self._make_login_context()
+        """Notices that the program runs another loop than before (a second `asyncio.run`).
+
+        Raises `WrongEventLoop` in a forked child, and in another loop while its own one runs.
+        """
+        before = self._ownership.loop
+        if not self._ownership.claim(
+            "this ConnectionManager",
+            "use it there, by manager.call_from_thread(…), or make one for this loop",
+        ):
+            return
+        if before is not None:
+            self._abandon(end=True)
+            self._started = False
+        self._context = self._make_login_context()
+
+    def call_from_thread(
+        self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None
+    ) -> T:
+        """Runs a coroutine in the manager's own event loop, from another thread, and waits for it.
+
+        Parameters:
+            coroutine: what is to be done, for instance that of an async function of yours that
+                borrows a connection, runs a command and returns its result.
+            timeout: seconds; then it is cancelled, and `TimeoutError` is raised.
+
+        Raises what the coroutine raises, and `WrongEventLoop` when the manager is in no running
+        loop, or this is that loop's own thread.
+        """
+        loop = self._ownership.loop
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if self._ownership.inherited or loop is None or not loop.is_running() or here is loop:
+            coroutine.close()
+            raise WrongEventLoop(
+                "call_from_thread() is for other threads than that of the event loop in which the "
+                "manager is used, and while that loop runs: in the loop itself, await it"
+            )
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            if not future.done():
+                future.cancel()
+            raise
 
     def _make_login_context(self) -> LoginContext:
         """What belongs to one loop: the manager must not be kept alive by it."""

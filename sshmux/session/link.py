@@ -24,6 +24,7 @@ from ..openssh.engines.shape import Engine
 from ..openssh.engines.ssh import SshEngine
 from ..openssh.remote import Preamble, Shell
 from ..system.descriptors import check_errno
+from ..system.ownership import Ownership
 from ..system.tasks import run_to_end
 from .execution import Attachment, Execution, ExecutionOptions, Fate, Scope
 from .facts import ClusterFacts
@@ -70,6 +71,8 @@ class Link:
         self._facts = facts
         self._terminator = RemoteTerminator(self.control)
         self.loop = self._loop = asyncio.get_running_loop()
+        self._ownership = Ownership()
+        self._ownership.loop = self._loop
         self._verdict = Verdict(master, self.health, self._terminator)
         self._watch = MasterWatch(master, self.health, self, self.end)
         self._ended_at = -math.inf  # when a session of ours was last over, by the loop's clock
@@ -128,6 +131,7 @@ class Link:
             DescriptorLimit: nearly all descriptors are open.
             ProcessLimit: no ssh client could be started; the connection is not harmed.
         """
+        self._check_loop()
         pauses = iter(_PAUSES)
         while True:
             if not self.gate.enter_now():
@@ -150,6 +154,12 @@ class Link:
             if pause:
                 await asyncio.sleep(pause)  # nothing tells when the server is done with a session
 
+    def _check_loop(self) -> None:
+        self._ownership.claim(
+            f"the connection to {self.config.address}",
+            "use it there (manager.call_from_thread), or borrow one from a manager of this loop",
+        )
+
     def _settling(self, left: int) -> bool:
         """Whether the server may count a session that is over: for a moment longer than we do."""
         return self.gate.left != left or self._loop.time() - self._ended_at < _SETTLED
@@ -168,6 +178,7 @@ class Link:
 
         Raises `TimeoutError`, and `ConnectionLost` when the master is known to be gone.
         """
+        self._check_loop()
         async with asyncio.timeout(timeout), self.gate.control:
             if not self.master.alive:
                 raise ConnectionLost(f"the connection to {self.config.address} is gone")
@@ -200,6 +211,7 @@ class Link:
 
     def check_usable(self) -> None:
         """Raises `ConnectionLost` if nothing more can be had from it."""
+        self._check_loop()
         self.gate.check()
         if not self.usable:
             raise ConnectionLost(

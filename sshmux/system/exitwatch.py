@@ -49,6 +49,12 @@ class ExitWatch:
         self.cancel()
         self._callback()
 
+    def forget(self) -> None:
+        """In a forked child: closes its copy."""
+        if self._close is not None:
+            self._close()
+            self._close = None
+
     def cancel(self) -> None:
         """Forgets the process; safe to call twice."""
         if self._close is not None:

@@ -13,6 +13,8 @@ import fcntl
 import os
 import sys
 
+from .forking import forget_in_child
+
 _PIECE = 1024 * 1024
 _COPIED = 64 * 1024  # at once, where the kernel does not move it: what a pipe takes
 _UNABLE = {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES}
@@ -30,6 +32,7 @@ class Feed:
         self._pollable = True  # until the loop says otherwise: a file is always ready
         self._reading = self._writing = False
         os.set_blocking(target, False)
+        forget_in_child(self)
 
     def begin(self) -> None:
         """From now on it flows."""
@@ -107,6 +110,13 @@ class Feed:
         if self._reading and not self._loop.is_closed():
             self._loop.remove_reader(self._source)
         self._reading = False
+
+    def forget(self) -> None:
+        """In a forked child: closes its copies."""
+        if self._target >= 0:
+            os.close(self._target)
+            os.close(self._source)
+            self._target = self._source = -1
 
     def close(self) -> None:
         """Ends it: whoever reads the pipe sees the end. Safe to call twice."""

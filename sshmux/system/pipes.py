@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 
+from .forking import forget_in_child
 from .tasks import settle
 from .watcher import watcher
 
@@ -243,6 +244,12 @@ class Reader:
             for callback in callbacks:
                 callback()
 
+    def forget(self) -> None:
+        """In a forked child: closes its copy."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def bytes(self) -> bytes:
         """Everything collected."""
         return b"".join(self.chunks)
@@ -288,6 +295,7 @@ class Writer:
         self._closed: list[asyncio.Future[None]] = []
         self._moved: list[asyncio.Future[None]] = []  # when some of it was written
         os.set_blocking(fd, False)
+        forget_in_child(self)
         if data is not None:
             self.write(data)
             self.end()
@@ -367,6 +375,13 @@ class Writer:
         if self._watched and not self._loop.is_closed():
             self._loop.remove_writer(self._fd)
         self._watched = False
+
+    def forget(self) -> None:
+        """In a forked child: closes its copy, or the reader would never see the end."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._waiting.clear()
 
     def close(self) -> None:
         """Closes the pipe: the reader sees the end. Safe to call twice."""

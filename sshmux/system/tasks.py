@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ..errors import ProcessLimit
+from .forking import forget_in_child
 
 T = TypeVar("T")
 
@@ -94,6 +95,13 @@ class Threads:
         self._waiting: deque[Callable[[], None]] = deque()
         self._most = most
         self._linger = linger
+        self._threads = self._idle = 0
+        self._changed = threading.Condition()
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """In a forked child: the threads are the parent's."""
+        self._waiting.clear()
         self._threads = self._idle = 0
         self._changed = threading.Condition()
 

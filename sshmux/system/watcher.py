@@ -14,6 +14,8 @@ import weakref
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+from .forking import forget_in_child
+
 _BEFORE_LONG = 0.02  # seconds
 _AT_ONCE = 128  # callbacks in one turn of the loop
 
@@ -29,6 +31,18 @@ class Watcher:
         self._later: list[Callback] = []
         self._timer: asyncio.TimerHandle | None = None
         self._poll: select.epoll | None = None
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """In a forked child: lets go of what is the parent's, and of what was watched there."""
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
+        callbacks, self._callbacks = self._callbacks, {}
+        for callback in callbacks.values():
+            forget = getattr(getattr(callback, "__self__", None), "forget", None)
+            if forget is not None:
+                forget()
 
     def add(self, descriptor: int, callback: Callback) -> None:
         """Calls back whenever there is something to read, or the end, until `remove`."""

@@ -14,6 +14,7 @@ import os
 import signal
 from pathlib import Path
 
+from ...system.forking import forget_in_child
 from ...system.identity import ProcessId
 from ...system.processes import Child, spawn
 from .naming import RECORD_SUFFIX, SOCKET_SUFFIX
@@ -67,6 +68,13 @@ class Guardian:
             raise
         finally:
             os.close(reading)
+        forget_in_child(self)
+
+    def forget(self) -> None:
+        """In a forked child: closes its copy, which would keep the guardian waiting."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
 
     async def close(self) -> None:
         """Ends it: everything was tidied up in user."""

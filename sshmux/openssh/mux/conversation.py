@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...system.forking import forget_in_child
 from ...system.peer import check_peer
 from ...system.watcher import watcher
 from .decoder import HELLO, Decoder
@@ -62,7 +63,7 @@ class Conversation:
 
     __slots__ = (
         *("_closed", "_decoder", "_ended", "_heard", "_loop", "_outbox", "_path", "_pause"),
-        *("_retry", "_sent", "_socket", "_watched", "_writing"),
+        *("_retry", "_sent", "_socket", "_watched", "_writing", "__weakref__"),
     )
 
     def __init__(self, path: os.PathLike[str] | str, heard: Heard, ended: Ended) -> None:
@@ -77,6 +78,7 @@ class Conversation:
         self._pause = _RETRY[0]
         self._sent = 0  # bytes of messages
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | _NON_BLOCKING)
+        forget_in_child(self)
         try:
             if not _NON_BLOCKING:
                 self._socket.setblocking(False)
@@ -275,6 +277,13 @@ class Conversation:
         ended = self._ended
         self.close()
         ended(error)
+
+    def forget(self) -> None:
+        """In a forked child: closes its copy, or the master would not see our end."""
+        self._closed = True
+        self._watched = self._writing = False
+        self._socket.close()
+        self._drop_outbox()
 
     def close(self) -> None:
         """Ends it. Safe to call twice."""
