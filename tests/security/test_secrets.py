@@ -316,7 +316,7 @@ def sshmux_password(*arguments: str, backend: str) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-m", "sshmux", "password", *arguments],
         input=f"{SECRET}\n",
-        env={**os.environ, "PYTHON_KEYRING_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHON_KEYRING_BACKEND": backend},
         cwd=ROOT,
         capture_output=True,
         text=True,
