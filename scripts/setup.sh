@@ -11,6 +11,7 @@
 #   SSHMUX_PYTHON      the Python (>= 3.11) to use; otherwise the newest that works is looked for
 #   SSHMUX_VENV        the virtual environment; a relative path begins at the project (.venv)
 #   SSHMUX_NO_INSTALL  if set, missing system packages are named, not installed
+#   SSHMUX_LOCKED      if set, only the locked versions (scripts/locked.txt) are installed, or none
 #
 # Bash 3.2, which is what macOS has, must understand this.
 
@@ -213,7 +214,10 @@ venv_package() {
 }
 
 # What pip reads of pyproject.toml: the settings of tools are no reason to install again.
-fingerprint() { awk '/^\[/ { on = /^\[(build-system|project|tool\.hatch)/ } on' pyproject.toml | cksum; }
+fingerprint() {
+    awk '/^\[/ { on = /^\[(build-system|project|tool\.hatch)/ } on' pyproject.toml |
+        cat - scripts/locked.txt | cksum
+}
 
 # venv_works: made with the Python that is asked for, at this place, and not broken since.
 venv_works() {
@@ -238,11 +242,22 @@ make_venv() {
     quietly "$base_python" -m venv "$venv" || die_with_log "could not make the virtual environment $venv"
 }
 
+pip() { quietly env PIP_USER=0 "$PYTHON" -m pip --no-input --disable-pip-version-check "$@"; }
+
+# The versions of scripts/locked.txt, and only files with those hashes.
+install_locked() {
+    pip install --require-hashes -r scripts/locked.txt &&
+        pip install --no-deps --no-build-isolation -e .
+}
+
 install_project() {
-    say "installing sshmux and its development tools (pip install -e '.[dev]')"
+    say "installing sshmux and its development tools (scripts/locked.txt)"
     rm -f "$stamp"
-    quietly env PIP_USER=0 "$PYTHON" -m pip install --no-input --disable-pip-version-check -e '.[dev]' ||
-        die_with_log "pip could not install the project"
+    if ! install_locked; then
+        [[ -z ${SSHMUX_LOCKED:-} ]] || die_with_log "pip could not install the locked versions"
+        say "the locked versions cannot be had here: others are installed (pip install -e '.[dev]')"
+        pip install -e '.[dev]' || die_with_log "pip could not install the project"
+    fi
     printf '%s\n%s\n%s\n' "$(python_version "$PYTHON")" "$venv" "$(fingerprint)" >"$stamp.new"
     mv "$stamp.new" "$stamp"
 }
