@@ -33,6 +33,7 @@ from .pool.pool import Pool
 from .pool.registry import Cluster, ConnectionKeywords, Done, PoolKeywords, reject_unknown
 from .pool.shells import ShellBorrow
 from .session.link import ENGINES, Link
+from .system.inherited import open_standard_descriptors
 from .system.ownership import Ownership
 from .system.tasks import TaskGroup, run_to_end
 
@@ -89,6 +90,7 @@ class ConnectionManager(SecretStorage):
         keyring_service: str = "sshmux",
         **more: Unpack[PoolKeywords],
     ) -> None:
+        open_standard_descriptors()
         self._manager_closed = False
         self._started = False
         self._ownership = Ownership()

@@ -105,7 +105,9 @@ def _log(verbose: int) -> None:
 def main() -> None:
     """Runs the command. Errors of ours are one line and exit status 255, as ssh's are."""
     from ..errors import Error
+    from ..system.inherited import open_standard_streams
 
+    open_standard_streams()
     try:
         cli(prog_name="sshmux")
     except Error as error:

@@ -14,6 +14,7 @@ import os
 import sys
 
 from .forking import forget_in_child
+from .inherited import pipe_signal_kills, write_quietly
 
 _PIECE = 1024 * 1024
 _COPIED = 64 * 1024  # at once, where the kernel does not move it: what a pipe takes
@@ -31,6 +32,8 @@ class Feed:
         self._splicing = hasattr(os, "splice") and sys.platform == "linux"
         self._pollable = True  # until the loop says otherwise: a file is always ready
         self._reading = self._writing = False
+        self._put = write_quietly if pipe_signal_kills() else os.write
+        self._splicing = self._splicing and not pipe_signal_kills()
         os.set_blocking(target, False)
         forget_in_child(self)
 
@@ -95,7 +98,7 @@ class Feed:
             self._rest = memoryview(os.read(self._source, _COPIED))
             if not self._rest:
                 return 0
-        written = os.write(self._target, self._rest)
+        written = self._put(self._target, self._rest)
         self._rest = self._rest[written:]
         return written
 

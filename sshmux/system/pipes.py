@@ -13,6 +13,7 @@ from functools import partial
 from io import BytesIO
 
 from .forking import forget_in_child
+from .inherited import pipe_signal_kills, write_quietly
 from .tasks import settle
 from .watcher import watcher
 
@@ -291,6 +292,7 @@ class Writer:
         self._ending = False
         self._watched = False
         self._broken = False
+        self._put = write_quietly if pipe_signal_kills() else os.write
         self._drained: list[asyncio.Future[None]] = []
         self._closed: list[asyncio.Future[None]] = []
         self._moved: list[asyncio.Future[None]] = []  # when some of it was written
@@ -347,7 +349,7 @@ class Writer:
         try:
             while self._waiting:
                 piece = self._waiting[0]
-                written = os.write(self._fd, piece[: self.PIECE])
+                written = self._put(self._fd, piece[: self.PIECE])
                 self._size -= written
                 if written < len(piece):
                     self._waiting[0] = piece[written:]

@@ -15,10 +15,13 @@ from functools import partial
 
 from ..errors import ConfigError, ProcessLimit, command_too_long
 from .exitwatch import ExitWatch
+from .inherited import blocked_signals, check_child_signal, unblock_signals
 from .pipes import Reader
 from .tasks import settle
 
 MOST_CAPTURED = 4 * 1024 * 1024  # bytes
+
+UNKNOWN_STATUS = -1000  # no signal's number: the program waits for any child, elsewhere
 
 _left: list[subprocess.Popen[bytes]] = []  # running on without us
 
@@ -42,10 +45,23 @@ class Child:
             raise
 
     def _reap(self) -> None:
-        self.status = self._popen.wait()
+        self.status = self._collect()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+    def _collect(self) -> int:
+        """The status of a process that has ended; `UNKNOWN_STATUS` if somebody else took it.
+
+        Not `Popen.wait`: that makes 0 of a status that is lost.
+        """
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            self._popen.returncode = UNKNOWN_STATUS
+        else:
+            self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return self._popen.returncode
 
     def on_exit(self, callback: Callable[[], object]) -> None:
         """Calls back when the process has ended; at once if it has."""
@@ -108,6 +124,8 @@ def spawn(
     `ProcessLimit` when the system starts no more processes.
     """
     _left[:] = [popen for popen in _left if popen.poll() is None]
+    check_child_signal()
+    in_child = unblock_signals if blocked_signals() else None
 
     def start(executable: str | None = None) -> Child:
         return Child(
@@ -119,6 +137,7 @@ def spawn(
                 stderr=stderr,
                 env=env,
                 start_new_session=True,
+                preexec_fn=in_child,
                 pass_fds=() if keep is None else (keep,),
             )
         )

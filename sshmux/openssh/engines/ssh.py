@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
-from ...system.processes import Child, spawn
+from ...system.processes import UNKNOWN_STATUS, Child, spawn
 from .. import argv
 from ..control.master import Master
 from .shape import NO_OPTIONS, End, SessionOptions
@@ -27,6 +27,12 @@ class SshSession:
         status = self._child.status
         if status is None:
             return None
+        if status == UNKNOWN_STATUS:
+            return End(
+                "failed",
+                why="the exit status of its ssh client was taken by something else in this program "
+                '(a wait for any child): use engine="mux", which needs none',
+            )
         if status < 0:
             return End("failed", why=f"its ssh client was killed by signal {-status}")
         return End("unclear" if status == 255 else "exited", status)

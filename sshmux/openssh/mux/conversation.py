@@ -30,6 +30,7 @@ _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RETRY = 0.002, 0.1  # seconds: the first pause, and the longest, while the master's backlog is full
 _HELLO = HELLO.encode()
 _NON_BLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # SIGPIPE may end this program
 _NATIVE = sys.byteorder
 
 Heard = Callable[[Message], object]
@@ -123,7 +124,7 @@ class Conversation:
         check_peer(self._socket, self._path)
         if self._watched:
             watcher(self._loop).add(self._socket.fileno(), self.read)
-        self._socket.send(_HELLO)
+        self._socket.send(_HELLO, _NO_SIGNAL)
         self._flush()
 
     def _connect_again(self) -> None:
@@ -147,7 +148,7 @@ class Conversation:
         frame = message.encode()
         self._sent += len(frame)
         if self._sent <= _SMALL and self._retry is None and not self._outbox:
-            self._socket.send(frame)  # it fits, whether or not anybody reads
+            self._socket.send(frame, _NO_SIGNAL)  # it fits, whether or not anybody reads
             try:
                 for descriptor in descriptors:
                     self._pass_on(descriptor)
@@ -195,7 +196,7 @@ class Conversation:
         kept = 1 if parcel.descriptors and not whole else 0
         while len(parcel.data) > kept:
             piece = parcel.data[: len(parcel.data) - kept]
-            parcel.data = parcel.data[self._socket.send(piece) :]
+            parcel.data = parcel.data[self._socket.send(piece, _NO_SIGNAL) :]
         if parcel.data:
             return False
         while parcel.descriptors:
@@ -205,7 +206,8 @@ class Conversation:
 
     def _pass_on(self, descriptor: int) -> None:
         rights = descriptor.to_bytes(4, _NATIVE)
-        self._socket.sendmsg((b"\0",), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+        ancillary = ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),)
+        self._socket.sendmsg((b"\0",), ancillary, _NO_SIGNAL)
 
     def _drop_outbox(self) -> None:
         while self._outbox:
