@@ -15,7 +15,7 @@ from ..config import ConnectionConfig
 from ..openssh import argv
 from ..openssh.control.directory import ControlDir
 from ..system.processes import Captured, capture
-from . import completion, formatting, inventory
+from . import completion, formatting, inventory, target
 
 _NO_SUCH = 3
 
@@ -52,25 +52,30 @@ def command(names: tuple[str, ...], timeout: float, as_json: bool) -> None:
     NAME is a connection's name, a cluster or a target, as `sshmux ls` shows them, or a pattern
     ('hpc*'). Without one, all are checked. Nothing is ever dialled.
 
-    Exit status: 0 when all work, 1 when one does not, 3 when a NAME means nothing.
+    Exit status: 0 when all work, 1 when one does not (a log-in that is under way counts as
+    neither), 3 when a NAME means nothing.
     """
     items = inventory.read(ControlDir())
     unmatched: list[str] = []
     if names:
         items, unmatched = inventory.select(items, names)
-    verdicts = asyncio.run(_check_all(items, timeout))
+    verdicts: list[Verdict] = []
+    status = target.until_signalled(_check_all(items, timeout, verdicts))
+    if status:
+        sys.exit(status)
     if as_json:
         formatting.echo(json.dumps([verdict.to_json() for verdict in verdicts], indent=2))
     elif verdicts or not unmatched:
         _show(verdicts)
     for name in unmatched:
         formatting.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)
-    failed = not all(verdict.ok for verdict in verdicts)
+    failed = not all(verdict.ok or verdict.item.state == "dialling" for verdict in verdicts)
     sys.exit(_NO_SUCH if unmatched else int(failed))
 
 
-async def _check_all(items: list[inventory.Item], timeout: float) -> list[Verdict]:
-    return list(await asyncio.gather(*(_check(item, timeout) for item in items)))
+async def _check_all(items: list[inventory.Item], timeout: float, found: list[Verdict]) -> int:
+    found += await asyncio.gather(*(_check(item, timeout) for item in items))
+    return 0
 
 
 async def _check(item: inventory.Item, timeout: float) -> Verdict:

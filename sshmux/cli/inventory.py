@@ -128,12 +128,26 @@ class Item:
         }
 
     def answers_to(self, pattern: str) -> bool:
-        """Whether a name on the command line means it: its own, its cluster's or its target's."""
+        """Whether a name on the command line means it: its own, its cluster's or its target's.
+
+        What is just so a name is that name: `[::1]` is an address, and no pattern.
+        """
         names = [self.name]
         if self.record is not None:
-            host = self.record.address.rpartition("@")[2]
-            names += [self.record.cluster, self.record.address, host, host.rpartition(":")[0]]
-        return any(name and fnmatch.fnmatchcase(name, pattern) for name in names)
+            names += [self.record.cluster, *_spellings(self.record.address)]
+        return any(
+            name and (name == pattern or fnmatch.fnmatchcase(name, pattern)) for name in names
+        )
+
+
+def _spellings(address: str) -> list[str]:
+    """An address, [user@]host[:port], in all the ways that mean it."""
+    user, at, place = address.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
+        host = place
+    bare = host.removeprefix("[").removesuffix("]")
+    return [address, place, host, bare, f"{user}{at}{host}", f"{user}{at}{bare}"]
 
 
 def read(directory: ControlDir) -> list[Item]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +15,7 @@ import click
 from .. import __version__
 from . import formatting
 
+_FAILED = 255
 _COMMANDS = {
     "ls": "Show every connection in the control directory.",
     "run": "Run a command on a host, over a connection that stays.",
@@ -102,14 +105,35 @@ def _log(verbose: int) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-def main() -> None:
-    """Runs the command. Errors of ours are one line and exit status 255, as ssh's are."""
+def main() -> int:
+    """Runs the command; its exit status. Errors of ours are one line and 255, as ssh's are."""
     from ..errors import Error
     from ..system.inherited import open_standard_streams
 
     open_standard_streams()
+    status: int | str | None = 0
     try:
         cli(prog_name="sshmux")
+    except SystemExit as ended:
+        status = ended.code
     except Error as error:
         formatting.echo(f"sshmux: {error}", err=True)
-        sys.exit(255)
+        status = _FAILED
+    except OSError as error:
+        status = _cannot_write(error)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = status or _cannot_write(error)
+    return status if isinstance(status, int) else _FAILED if status else 0
+
+
+def _cannot_write(error: OSError) -> int:
+    """The status when our output goes nowhere; a reader that has left (`| head`) is no news."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain at its end
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    with contextlib.suppress(OSError):
+        formatting.echo(f"sshmux: {error.strerror or error}", err=True)
+    return _FAILED

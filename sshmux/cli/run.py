@@ -121,7 +121,7 @@ async def _relay(connection: Connection, line: Command, no_input: bool) -> int:
                 running.cancel()
                 await asyncio.wait((running,))
         if broken.done():
-            raise BrokenPipeError
+            broken.result()
         return running.result()
     finally:
         if stdin >= 0:
@@ -157,6 +157,8 @@ def _write(fd: int, data: bytes, broken: asyncio.Future[None]) -> None:
         except BlockingIOError:  # somebody made our output non-blocking
             select.select([], [fd], [])
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise errors.Error(f"cannot write the output: {error.strerror}") from error
-            broken.set_result(None)
+            if error.errno in (errno.EPIPE, errno.EIO):
+                broken.set_exception(BrokenPipeError())
+            else:
+                told = f"cannot write the output: {error.strerror}: the command was ended"
+                broken.set_exception(errors.Error(told))

@@ -13,7 +13,7 @@ from ..openssh.control.evidence import recorded_master
 from ..openssh.control.master import end_process
 from ..openssh.control.sweep import end_running
 from ..system.processes import capture
-from . import completion, formatting, inventory
+from . import completion, formatting, inventory, target
 
 _NO_SUCH = 3
 _ASK_DEADLINE = 3.0  # seconds for `ssh -O …`, which only talks to the local master
@@ -50,7 +50,8 @@ def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool) -
         shown = ", ".join(item.name for item in busy)
         if not click.confirm(f"In use by a program, or running a command: {shown}. End them?"):
             sys.exit(1)
-    asyncio.run(_stop_all(items, drain))
+    if status := target.until_signalled(_stop_all(items, drain)):
+        sys.exit(status)
     for item in items:
         formatting.echo(f"{item.name}: {'removed' if item.state == 'stale' else 'ended'}")
     for name in unmatched:
@@ -60,10 +61,11 @@ def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool) -
     sys.exit(_NO_SUCH if unmatched else 0)
 
 
-async def _stop_all(items: list[inventory.Item], drain: float) -> None:
+async def _stop_all(items: list[inventory.Item], drain: float) -> int:
     for leads_on in (False, True):  # the way to others goes last
         these = [item for item in items if item.entry.leads_on is leads_on]
         await asyncio.gather(*(_stop(item, drain) for item in these))
+    return 0
 
 
 async def _stop(item: inventory.Item, drain: float) -> None:

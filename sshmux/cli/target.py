@@ -78,7 +78,8 @@ def until_signalled(work: Coroutine[Any, Any, int]) -> int:
             task.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, end, number)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and shells' background
+                loop.add_signal_handler(number, end, number)
         return await task
 
     try:

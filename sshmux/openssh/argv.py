@@ -83,10 +83,13 @@ def rsync(
     target: str,
     options: Iterable[str],
 ) -> list[str]:
-    """Rsync over a control socket; the remote side begins with a colon."""
+    """Rsync over a control socket; the remote side begins with a colon.
+
+    Of several `--rsh` the last counts, so no option can make rsync log in by itself.
+    """
     shell = [*guard(program, path), "-o", "LogLevel=ERROR", "-T"]
     sides = [f"x{side}" if side.startswith(":") else _not_remote(side) for side in (source, target)]
-    return ["rsync", "-e", " ".join(map(_rsync_word, shell)), *options, "--", *sides]
+    return ["rsync", *options, f"--rsh={' '.join(map(_rsync_word, shell))}", "--", *sides]
 
 
 def _not_remote(path: str) -> str:

@@ -7,12 +7,10 @@ import shlex
 from dataclasses import dataclass, field
 
 from ..config import ConnectionConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, ConnectTimeout
 from ..system.processes import capture
 from . import argv
 from .environment import client_environment
-
-_DEADLINE = 10.0  # seconds; a config with `Match exec` may run programs
 
 
 @dataclass(frozen=True)
@@ -101,10 +99,24 @@ def _unless_none(value: str | None) -> str | None:
 
 
 async def resolve(config: ConnectionConfig) -> Resolved:
-    """Asks ssh. Raises `ConfigError` with ssh's words when the config is not readable."""
-    result = await capture(
-        argv.resolve(config), timeout=_DEADLINE, env=client_environment(config.use_agent)
-    )
+    """Asks ssh.
+
+    Raises:
+        ConfigError: with ssh's words, when the configuration is not readable.
+        ConnectTimeout: it takes longer than a log-in may (`timeout`): it can run programs
+            (`Match exec`), and ask name servers (`CanonicalizeHostname`).
+    """
+    env = client_environment(config.use_agent)
+    try:
+        result = await capture(argv.resolve(config), timeout=config.timeout, env=env)
+    except TimeoutError:
+        slow = ConnectTimeout(
+            f"ssh's configuration of {config.address} was not read within {config.timeout:g} s "
+            "(ssh -G): does a program in it (Match exec) hang, or a look-up of names "
+            "(CanonicalizeHostname)? Mend it, or raise timeout="
+        )
+        slow.transient = False
+        raise slow from None
     if result.status != 0:
         raise ConfigError(
             f"ssh cannot use the configuration of {config.address}: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from ..system.processes import listen_to
 from ..system.tasks import run_to_end
 from .remote import Remote
 
+# -e, --rsh and what may be left of it; also behind letters that take no value: -ave
+_SHELL = re.compile(r"--rsh?(=|$)|-[a-zA-DF-LNO-SU-Z0-9]*e", re.ASCII)
 # man rsync, EXIT VALUES
 _LOST = {10, 12, 30, 35, 255}
 _PARTIAL = {23, 24}
@@ -30,6 +33,11 @@ async def rsync(
             f"rsync({source!r}, {target!r}): exactly one side is on the remote; write it with a "
             'colon in front, as ":data/"'
         )
+    for option in options:
+        if _SHELL.match(option):
+            raise ConfigError(
+                f"rsync option {option!r}: rsync goes through this connection; leave it out"
+            )
     asked = await remote.run(["sh", "-c", "command -v rsync >/dev/null"])
     if asked.status != 0:
         raise ConfigError(f"rsync was not found on {remote.address}: use put() and get()")

@@ -265,7 +265,7 @@ def test_completion_knows_names_and_hosts(shell: Shell) -> None:
         [
             sys.executable,
             "-c",
-            "import sys; sys.argv[0] = 'sshmux';from sshmux.cli.main import main; main()",
+            "import sys; sys.argv[0] = 'sshmux';from sshmux.__main__ import main; main()",
         ],
         env=asked,
         capture_output=True,
