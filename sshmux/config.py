@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -70,6 +70,8 @@ class ConnectionConfig:
         control_path: use the master that the user has logged in with, behind this socket, and
             never end it; "config" for what ssh_config says (`ControlPath`). When there is none,
             `dial` counts.
+        password_prompts: further questions of the server's that ask for the password, besides
+            `Password:` and its like in many languages; without the colon.
         dial: "never" refuses to log in: only masters that live already are used, those of
             `control_path` and those that `persist` or `sshmux login` have left.
     """
@@ -91,6 +93,7 @@ class ConnectionConfig:
     ssh_program: str = field(default="ssh", kw_only=True)
     control_path: Path | Literal["config"] | None = field(default=None, kw_only=True)
     dial: Dial = field(default="auto", kw_only=True)
+    password_prompts: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         check_type("host", self.host, str)
@@ -104,6 +107,9 @@ class ConnectionConfig:
                 )
             self._set("host", host)
             self._set("username", user)
+        name, colon, port = self.host.partition(":")
+        if colon and name and port.isdecimal():
+            raise ConfigError(f"host {self.host!r} has a port in it: give {name!r} and port={port}")
         check_host("host", self.host)
         if self.username is not None:
             check_user("username", self.username)
@@ -143,6 +149,12 @@ class ConnectionConfig:
         if self.agent_forwarding and not self.use_agent:
             raise ConfigError("agent_forwarding=True needs use_agent=True")
         check_text("ssh_program", self.ssh_program)
+        prompts: object = self.password_prompts
+        if isinstance(prompts, str) or not isinstance(prompts, Collection):
+            raise ConfigError(f"password_prompts={prompts!r}: give a list of texts")
+        for text in prompts:
+            check_text("password_prompts", text)
+        self._set("password_prompts", tuple(prompts))
         check_type("ssh_options", self.ssh_options, Mapping)
         options = {name: check_option(name, value) for name, value in self.ssh_options.items()}
         self._set("ssh_options", MappingProxyType(options))
@@ -156,8 +168,16 @@ class ConnectionConfig:
             path: Path | None = getattr(self, name)
             if path is None:
                 continue
-            if not path.is_file():
+            if not path.exists():
                 raise ConfigError(f"{name} {str(path)!r} does not exist: give the path of a file")
+            if path.is_dir() or (name == "key_file" and not path.is_file()):
+                raise ConfigError(f"{name} {str(path)!r} is no file: give the path of a file")
+            # With an agent a public key names which of its keys is meant.
+            agent = self.use_agent and os.environ.get("SSH_AUTH_SOCK")
+            if name == "key_file" and path.suffix == ".pub" and not agent:
+                raise ConfigError(
+                    f"key_file {str(path)!r} is a public key: give the private one, without .pub"
+                )
             if not os.access(path, os.R_OK):
                 raise ConfigError(f"{name} {str(path)!r} cannot be read: check its permissions")
 

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +25,7 @@ from ..openssh.askpass.prompts import (
     PasswordPrompt,
     Prompt,
     UnknownPrompt,
+    unescaped,
 )
 from ..system.clock import now
 from ..system.deadline import Deadline
@@ -80,6 +81,7 @@ class PromptAnswerer:
 
         cluster_id, host: for the user who is asked.
         on_asking: called with True when a user begins to be asked, with False afterwards.
+        password_prompts: see `ConnectionConfig`.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class PromptAnswerer:
         cluster_id: Hashable = None,
         host: str = "",
         on_asking: Callable[[bool], object] | None = None,
+        password_prompts: Collection[str] = (),
     ) -> None:
+        self._password_prompts = {text.strip().rstrip(":").casefold() for text in password_prompts}
         self._on_asking = on_asking
         self.named = named
         self.somebody = asking.prompter is not None
@@ -174,6 +178,8 @@ class PromptAnswerer:
             return None
         if isinstance(prompt, PasswordPrompt | InteractivePasswordPrompt):
             return asker.password
+        if isinstance(prompt, InteractivePrompt) and not prompt.echo:
+            return asker.password if prompt.question in self._password_prompts else None
         if isinstance(prompt, OneTimePrompt | MenuPrompt):
             return asker.totp
         return None
@@ -188,7 +194,8 @@ class PromptAnswerer:
         if not who:
             askers = self._stored.askers
             return askers[0] if not self.named and len(askers) == 1 else None
-        named = [asker for asker in self._stored.askers if who in asker.who]
+        names = {who, unescaped(who)}
+        named = [asker for asker in self._stored.askers if names & asker.who]
         # A jump host and what is behind it may have one name (a tunnel, an alias): then the name
         # does not tell which of them asks, and neither gets anything.
         return named[0] if len(named) == 1 else None

@@ -284,6 +284,7 @@ class Dialler:
             cluster_id=self._cluster_id,
             host=self.config.address,
             on_asking=self._asks,
+            password_prompts=self.config.password_prompts,
         )
 
     # Trying

@@ -6,8 +6,9 @@ id to stderr. sshd starts every session with setsid(), so that id is also the pr
 and a second session can end the group. The line is taken out of stderr again by `Preamble`.
 
 The login shell may be a POSIX shell, csh/tcsh or fish. Until it is known, the announcement is made
-by a `sh -c '…'`, which all of them parse alike, and which also tells `$SHELL`; after that,
-a POSIX shell announces itself with a builtin, at no cost.
+by a `sh -c '…'`, which all of them parse alike, and which also tells what program its parent is
+(`$SHELL` may be any start-up file's words); after that, a POSIX shell announces itself with a
+builtin, at no cost.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ Shell = Literal["unknown", "posix", "csh", "fish", "none"]
 
 _FAMILIES: dict[str, Shell] = {
     **dict.fromkeys(
-        ("sh", "bash", "dash", "ash", "busybox", "ksh", "ksh93", "mksh", "oksh", "yash", "zsh"),
+        ("sh", "bash", "rbash", "dash", "ash", "busybox", "ksh", "pdksh", "mksh", "lksh", "oksh"),
         "posix",
     ),
+    **dict.fromkeys(("loksh", "posh", "yash", "zsh", "toybox"), "posix"),
     "csh": "csh",
+    "bsd-csh": "csh",
     "tcsh": "csh",
     "fish": "fish",
 }
@@ -40,9 +43,18 @@ _AFTER_TOKEN = re.compile(rb" ([0-9]{1,10})(?: ([^\n]*))?\r?\n")
 _PREAMBLE_LIMIT = 256 * 1024  # more noise than this from start-up files: stop looking
 
 
+# The program that has started this `sh`: Linux's own word for it, else ps's, else the account's.
+_PARENT = "(readlink /proc/$PPID/exe || ps -o comm= -p $PPID || echo $SHELL) 2>/dev/null"
+
+
 def shell_family(path: str) -> Shell:
-    """The family of a login shell, from `$SHELL`; "unknown" for one never heard of."""
-    return _FAMILIES.get(path.rpartition("/")[2], "unknown")
+    """The family of a login shell, from its program; "unknown" for one never heard of.
+
+    A program may have a version in its name (`bash5.2`, `ksh93`), a dash in front (a login shell,
+    for ps), and be replaced meanwhile (` (deleted)`, in /proc).
+    """
+    name = path.removesuffix(" (deleted)").rpartition("/")[2].lstrip("-")
+    return _FAMILIES.get(name) or _FAMILIES.get(name.rstrip("0123456789.-+u"), "unknown")
 
 
 def quote(word: str, shell: Shell = "posix") -> str:
@@ -158,7 +170,7 @@ class Preamble:
             return f"echo {self._token} $$ >&2; {line}"
         if self.shell == "fish":
             return f"echo {self._token} $fish_pid >&2; {line}"
-        return f"sh -c 'echo {self._token} $PPID $SHELL >&2'; {line}"
+        return f"sh -c 'echo {self._token} $PPID `{_PARENT}` >&2'; {line}"
 
     def is_in(self, data: bytes) -> bool:
         """Whether the announcement has come, or begun to come, with this."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, TypedDict
@@ -53,6 +53,7 @@ class ConnectionKeywords(TypedDict, total=False):
     ssh_program: str
     control_path: str | PathLike[str] | None
     dial: Dial
+    password_prompts: Sequence[str]
 
 
 # What other libraries and programs call some of our parameters.

@@ -61,15 +61,57 @@ class PasswordPrompt(Prompt):
     pattern = re.compile(rf"(?P<who>{_USER_AT_HOST})'s password: \Z")
 
 
+# What servers call a password when they ask for it, and what may stand around the word. Not a new
+# one, and not a password that is used once.
+_WORDS = (
+    *("password", "passwort", "kennwort", "mot de passe", "contraseña", "clave", "senha"),
+    *("palavra-passe", "wachtwoord", "lösenord", "adgangskode", "passord", "salasana", "hasło"),
+    *("heslo", "jelszó", "parolă", "parola", "şifre", "пароль", "κωδικός", "密码", "密碼"),
+    *("パスワード", "암호", "비밀번호"),
+)
+_BEFORE = (
+    *("unix", "ldap", "kerberos", "krb5", "ad", "active directory", "windows", "domain", "account"),
+    *(
+        "login",
+        "local",
+        "cluster",
+        "sso",
+        "lan",
+        "network",
+        "your",
+        "the",
+        "user",
+        "enter",
+        "please",
+    ),
+)
+_QUESTION = (
+    rf"(?i:(?:(?:{'|'.join(_BEFORE)})(?: |'s )){{0,5}}(?:{'|'.join(_WORDS)})"
+    r"(?: (?:for|für|pour|de|of|para|voor|för|per|dla|для) (?:user |account )?[^\s:]{1,300})?)"
+)
+
+
+def unescaped(who: str) -> str:
+    """`user@host` as it is, where ssh has spelled out what its locale cannot show (utf8.c: vis)."""
+    found = re.sub(
+        r"(?:\\[23][0-7]{2})+",
+        lambda match: bytes(int(code, 8) for code in match[0].split("\\")[1:]).decode(
+            "utf-8", "replace"
+        ),
+        who,
+    )
+    return who if "\ufffd" in found else found
+
+
 class InteractivePasswordPrompt(Prompt):
-    """Keyboard-interactive, asking what PAM asks for a password: `(user@host) Password: `.
+    """Keyboard-interactive, asking for the password: `(user@host) Password: `, or in other words.
 
     Lines before it are what PAM had to say (a message of the day, a warning): sshd puts them
     before the next question (auth-pam.c). The host that says all of it is the one named.
     """
 
     kind = "password"
-    pattern = re.compile(rf"{_WHO}(?:.*\n)?(?i:password): ?\Z", re.DOTALL)
+    pattern = re.compile(rf"{_WHO}(?:.*\n)?{_QUESTION} ?[:\uff1a] ?\Z", re.DOTALL)
 
 
 class NewPasswordPrompt(Prompt):
@@ -187,6 +229,12 @@ class InteractivePrompt(Prompt):
     hidden = False
     complete = False
     pattern = re.compile(rf"{_WHO}.*\Z", re.DOTALL)
+
+    @property
+    def question(self) -> str:
+        """What is asked, without what stands before it and without its colon."""
+        line = self.text.rstrip().rpartition("\n")[2]
+        return line.removeprefix(f"({self.who})").strip().rstrip(":\uff1a").rstrip().casefold()
 
 
 class UnknownPrompt(Prompt):

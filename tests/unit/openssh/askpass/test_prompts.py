@@ -334,3 +334,50 @@ def test_twice_the_text_takes_about_twice_the_time(kind: type[Prompt], text: str
 
     small, large = login_factor(8 * 1024), login_factor(64 * 1024)
     assert large < max(0.05, 24 * small)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *(
+            "Password:",
+            "password: ",
+            "Password for ada@hpc: ",
+            "UNIX password: ",
+            "LDAP Password: ",
+        ),
+        *("Kerberos password for ada@EXAMPLE.ORG: ", "Passwort: "),
+        *("Enter your password: ", "Please enter your AD password: ", "Mot de passe : "),
+        *(
+            "Contraseña: ",
+            "Пароль: ",
+            "密码\uff1a",
+            "パスワード: ",
+            "Hasło: ",
+            "Password for user ada: ",
+        ),
+        "Last login: yesterday\nWarning: maintenance\nPassword: ",
+    ],
+)
+def test_questions_for_the_password(question: str) -> None:
+    prompt = prompts.classify(f"(ada@hpc) {question}")
+    assert prompt.kind == "password", question
+    assert prompt.who == "ada@hpc"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("New password: ", "Current password: ", "Old Password: ", "Retype new password: "),
+        *("One-time password: ", "Password + token: ", "Your password has expired.\nAnswer: "),
+        *("Passwordless code: ", "Verification code: ", "Password or passcode: ", "PIN: "),
+    ],
+)
+def test_what_is_no_question_for_the_password(question: str) -> None:
+    assert prompts.classify(f"(ada@hpc) {question}").kind != "password"
+
+
+def test_a_user_whom_the_locale_cannot_show() -> None:
+    assert prompts.unescaped("j\\303\\274rgen@hpc") == "jürgen@hpc"
+    assert prompts.unescaped("a\\377b@hpc") == "a\\377b@hpc"
+    assert prompts.unescaped("DOMAIN\\ada@hpc") == "DOMAIN\\ada@hpc"
