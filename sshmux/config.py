@@ -172,12 +172,10 @@ class ConnectionConfig:
                 raise ConfigError(f"{name} {str(path)!r} does not exist: give the path of a file")
             if path.is_dir() or (name == "key_file" and not path.is_file()):
                 raise ConfigError(f"{name} {str(path)!r} is no file: give the path of a file")
-            # With an agent a public key names which of its keys is meant.
-            agent = self.use_agent and os.environ.get("SSH_AUTH_SOCK")
-            if name == "key_file" and path.suffix == ".pub" and not agent:
-                raise ConfigError(
-                    f"key_file {str(path)!r} is a public key: give the private one, without .pub"
-                )
+            # Where the private key is not, a public one names which of the agent's is meant.
+            private = path.with_suffix("")
+            if name == "key_file" and path.suffix == ".pub" and private.is_file():
+                raise ConfigError(f"key_file {str(path)!r} is a public key: give {str(private)!r}")
             if not os.access(path, os.R_OK):
                 raise ConfigError(f"{name} {str(path)!r} cannot be read: check its permissions")
 

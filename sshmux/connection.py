@@ -13,6 +13,7 @@ from .errors import ConfigError, ConnectionReleased
 from .forwards.methods import ForwardMethods
 from .openssh.control.master import Master
 from .openssh.remote import LOGIN_SHELL, merged, needs_shell
+from .session.arguments import check_command, check_encoding, input_bytes
 from .session.completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .session.execution import ExecutionOptions, Scope
 from .session.keywords import ProcessKeywords, RunKeywords
@@ -115,14 +116,16 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             ProcessLimit: the system starts no more processes (engine="mux" needs none).
             ConfigError: the command cannot be sent as it is.
         """
+        check_command(command)
+        check_encoding(encoding, errors)
         out, err = BytesIO(), BytesIO()
         request = ExecutionOptions("", stdout=out, stderr=err.write)
+        request.input = input_bytes(input, encoding)
         request.terminal = self._terminal(term_type, term_size, True)
         if request.terminal is not None and stdout is not None:
             raise ConfigError("stdout= does not go with term_type=: use create_process()")
         if timeout is not None:
             check_seconds("timeout", timeout)
-        request.input = input.encode(encoding or "utf-8") if isinstance(input, str) else input
         try:
             if timeout is None:
                 status = await self._run(request, command, env, cwd, stdout)
@@ -165,6 +168,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
 
         Raises what `run` raises, but for `ProcessError` and `ProcessTimeout`.
         """
+        check_command(command)
         line = await self._line(command, env, cwd)
         request = ExecutionOptions(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
         return await self._link.execute(request, self._scope)
@@ -282,6 +286,9 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
         `ProcessTimeout`.
         """
+        check_encoding(encoding, errors)
+        if command is not None:
+            check_command(command)
         terminal = self._terminal(term_type, term_size, request_pty, shell=command is None)
         merge = stderr == STDOUT and terminal is None
         words = LOGIN_SHELL if command is None else command

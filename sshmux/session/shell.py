@@ -13,6 +13,7 @@ from ..errors import ConfigError, ConnectionReleased, ShellLost
 from ..openssh import remote
 from ..system.contexts import OwnContext
 from ..system.tasks import TaskGroup, run_to_end
+from .arguments import check_command, check_encoding, input_bytes
 from .completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .execution import Fate, Scope
 from .keywords import ShellRunKeywords
@@ -144,14 +145,13 @@ class RemoteShell(OwnContext):
         keep: bool,
     ) -> bytes | None:
         """The input as bytes. Raises `ConfigError` for arguments that nothing can be run with."""
-        given: object = command
-        if isinstance(given, bytes | bytearray) or not isinstance(given, Sequence):
-            raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
+        check_command(command)
+        check_encoding(encoding, errors)
         if keep and input is not None:
             raise ConfigError(
                 "input= does not go with keep=True: the shell itself reads its commands from stdin"
             )
-        return checked_input(input, encoding, errors)
+        return input_bytes(input, encoding, errors)
 
     async def _run(
         self,
@@ -236,12 +236,3 @@ class RemoteShell(OwnContext):
         session = getattr(self, "_session", None)
         if session is not None:
             session.abandon()
-
-
-def checked_input(input: str | bytes | None, encoding: str | None, errors: str) -> bytes | None:
-    """A command's input as bytes. Raises `ConfigError` before anything has been run."""
-    if isinstance(input, str):
-        return input.encode(encoding or "utf-8", errors if encoding else "strict")
-    if input is not None and not isinstance(input, bytes | bytearray | memoryview):
-        raise ConfigError(f"input={input!r}: give a str or bytes")
-    return None if input is None else bytes(input)

@@ -407,3 +407,19 @@ def test_check_seconds_accepts_zero_unless_it_must_be_positive() -> None:
     check_seconds("timeout", 1e9, positive=True)
     with pytest.raises(ConfigError, match="timeout=0: use more than 0 s"):
         check_seconds("timeout", 0, positive=True)
+
+
+def test_what_is_no_key_and_no_host(tmp_path: Path) -> None:
+    (tmp_path / "id").touch()
+    (tmp_path / "id.pub").touch()
+    (tmp_path / "agents.pub").touch()
+    for key, words in ((tmp_path, "is no file"), (tmp_path / "id.pub", "is a public key")):
+        with pytest.raises(ConfigError, match=words):
+            ConnectionConfig("hpc", key_file=key).check_files()
+    ConnectionConfig("hpc", key_file=tmp_path / "agents.pub").check_files()
+    ConnectionConfig("hpc", config_file=Path("/dev/null")).check_files()
+    with pytest.raises(ConfigError, match="port=2222"):
+        ConnectionConfig("hpc:2222")
+    ConnectionConfig("::1")
+    with pytest.raises(ConfigError, match="list of texts"):
+        ConnectionConfig("hpc", password_prompts="Password")  # type: ignore[arg-type]
