@@ -11,7 +11,10 @@ import io
 import json
 import os
 import re
+import stat
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,8 +40,9 @@ from sshmux.openssh.remote import Preamble
 from sshmux.openssh.trace import Trace
 from sshmux.sftp import attrs, messages
 from sshmux.sftp.fields import Malformed, Unpacker, string, u32
+from sshmux.transfer import patterns, scripts
 from sshmux.transfer import reports as transfer_reports
-from sshmux.transfer import scripts
+from sshmux.transfer.arrival import Arrival
 
 from .fuzzing import fuzzed
 
@@ -183,6 +187,81 @@ def test_replies_of_transfers(stderr: str, status: int) -> None:
     said, rest = transfer_reports.report(stderr)
     assert all(isinstance(word, str) for word in (*said, *said.values(), rest))
     assert isinstance(transfer_reports.failure(stderr, status, "from", "to"), Error)
+
+
+PARTS = [*"ab*?[]/.", "[ab]", "[!a]", "\\", "**", "..", "\n", "é", "\udcff"]
+words = st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=6).map("".join)
+
+
+@given(name=words, patterns_=st.lists(words, max_size=3))
+@fuzzed
+def test_patterns_that_are_matched_here(name: str, patterns_: list[str]) -> None:
+    for pattern in patterns_:
+        if patterns.fits(name, pattern):
+            odd = "//" in name + pattern or "**" in pattern
+            assert odd or name.count("/") == pattern.count("/")
+    last = patterns.last_name(name)
+    assert "/" not in last
+
+
+# Trees that arrive: what a tar of a server's may hold, unpacked into a directory of ours
+
+steps = st.sampled_from(["a", "b", "l", "..", ".", "...", "é"])
+ways = st.lists(steps, min_size=1, max_size=4).map("/".join)
+leads = ways | ways.map(lambda way: f"/{way}") | st.sampled_from(["/", "/etc/passwd", "../data/l"])
+members = st.lists(
+    st.tuples(ways, st.sampled_from(["file", "link", "directory", "fifo", "setuid"]), leads),
+    max_size=8,
+)
+
+
+@given(tree=members, mask=st.sampled_from([0, 0o22, 0o77]), preserve=st.booleans())
+@fuzzed
+def test_trees_that_arrive(tree: list[tuple[str, str, str]], mask: int, preserve: bool) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(os.path.realpath(place))
+        part, target, mine = root / "part", root / "target", root / "mine"
+        for directory in (part / "data", target / "data"):
+            directory.mkdir(parents=True)
+        mine.write_text("mine")
+        mine.chmod(0o640)
+        for way, kind, lead in tree:
+            make(part / "data", way, kind, lead)
+        arrival = Arrival("x to y", preserve=preserve, mask=mask, links=False, directories=True)
+        with contextlib.suppress(Error):
+            arrival.check(str(part), ["data"])
+            arrival.move(str(part), str(target))
+        assert sorted(os.listdir(root)) == ["mine", "part", "target"]
+        assert (mine.read_text(), stat.S_IMODE(mine.stat().st_mode)) == ("mine", 0o640)
+        assert os.listdir(target) == ["data"]
+        for path in (target / "data").rglob("*"):
+            status = path.lstat()
+            assert not stat.S_ISFIFO(status.st_mode)
+            if path.is_symlink():
+                assert Path(os.path.realpath(path)).is_relative_to(target / "data"), path
+            else:
+                assert not status.st_mode & (stat.S_ISUID | (0 if preserve else mask))
+
+
+def make(below: Path, way: str, kind: str, lead: str) -> None:
+    """A member, where a tar would put it that lets nothing out of its directory."""
+    path = Path(os.path.normpath(below / way))
+    if not path.is_relative_to(below) or path == below:
+        return
+    with contextlib.suppress(OSError):
+        for parent in (*reversed(path.relative_to(below).parents),):
+            if (below / parent).is_symlink():
+                return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "link":
+            path.symlink_to(lead)
+        elif kind == "directory":
+            path.mkdir(mode=0o777)
+        elif kind == "fifo":
+            os.mkfifo(path)
+        elif not path.exists():
+            path.write_text("evil")
+            path.chmod(0o6777 if kind == "setuid" else 0o666)
 
 
 # Records in the control directory
