@@ -17,7 +17,7 @@ from pathlib import Path
 from ...system.forking import forget_in_child
 from ...system.identity import ProcessId
 from ...system.processes import Child, spawn
-from .naming import RECORD_SUFFIX, SOCKET_SUFFIX
+from .naming import RECORD_GLOB, RECORD_SUFFIX, SOCKET_SUFFIX
 
 # $1 directory, $2 owner's pid. A shell has no event to wait for here, so it looks every second,
 # with builtins alone, and every five seconds after five minutes: a persistent master may stay.
@@ -26,7 +26,7 @@ trap '' HUP INT QUIT
 cd "$1" || exit 0
 while IFS= read -r line; do :; done
 left=
-for record in *{RECORD_SUFFIX}; do
+for record in {RECORD_GLOB}; do
     grep -q '"owner_pid": '"$2," "$record" 2>/dev/null || continue
     master=$(sed -n 's/.*"master_pid": *\\([0-9]*\\).*/\\1/p' "$record")
     # Without a master it is being dialled, by another manager of the same process if that lives.
@@ -77,7 +77,7 @@ class Guardian:
             self._pipe = -1
 
     async def close(self) -> None:
-        """Ends it: everything was tidied up in user."""
+        """Ends it: everything was tidied up without it."""
         self._child.kill(signal.SIGKILL)
         await self._child.wait()
         self.abandon()

@@ -32,6 +32,8 @@ _HALF_MADE = re.compile(
     r"|\.probe\.[0-9a-f]{8}(\.link)?"  # of the proof that sockets and links can be made
     rf"|{_ENTRY}{re.escape(SOCKET_SUFFIX)}\.[A-Za-z0-9]{{16}}"  # ssh's own, before its link()
 )
+# The same for a shell, as a pattern of file names.
+RECORD_GLOB = f"*.*.{f'[{_ALPHABET}]' * _UNIQUE}{RECORD_SUFFIX}"
 
 
 def entry_name(label: str, slot: str) -> str:
