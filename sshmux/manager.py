@@ -478,6 +478,8 @@ class ConnectionManager(SecretStorage):
         try:
             link = await task
         except asyncio.CancelledError:
+            if task.done() and not task.cancelled() and not task.exception():
+                await run_to_end(task.result().close)  # cancelled in the turn in which it succeeded
             if self._manager_closed:
                 raise _manager_closed() from None
             raise
@@ -501,7 +503,10 @@ class ConnectionManager(SecretStorage):
         await self._jumps.close_unused()
 
     async def test_connection(self, cluster_id: Hashable) -> bool:
-        """Whether a command can be run there: True, or False with the reason in the log.
+        """Whether it can be logged in to, and the server answers to a session.
+
+        True, or False with the reason in the log. An account without a shell (SFTP only, git) that
+        ends `true` in its own way has answered.
 
         Raises `ConfigError` when the cluster is not registered.
         """
@@ -509,13 +514,13 @@ class ConnectionManager(SecretStorage):
         pool.dialler.reset()
         try:
             async with self.get_connection(cluster_id) as connection:
-                result = await connection.run("true", timeout=_TEST_DEADLINE)
-        except ManagerClosed:
+                await connection.check(_TEST_DEADLINE)
+        except (ManagerClosed, WrongEventLoop):
             raise
         except (Error, OSError) as error:
             log.warning("test of %r failed: %s", cluster_id, error)
             return False
-        return result.exit_status == 0
+        return True
 
     async def get_connection_metrics(self, cluster_id: Hashable) -> dict[str, Any]:
         """Figures of a cluster's pool; times in seconds.

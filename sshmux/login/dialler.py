@@ -33,6 +33,7 @@ from ..openssh.version import ssh_version
 from ..session.facts import ClusterFacts
 from ..session.link import Link
 from ..system.deadline import Deadline
+from ..system.descriptors import check_errno
 from .answers import PromptAnswerer, StoredSecrets
 from .context import JumpHost, LoginContext
 from .lookup import Host, gather
@@ -46,7 +47,7 @@ class DialNotWanted(Exception):
     """While a log-in waited for its turn, it turned out that there are enough."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _DialAttempt:
     """What all attempts of one dial have in common."""
 
@@ -54,6 +55,7 @@ class _DialAttempt:
     stored: StoredSecrets
     deadline: Deadline
     listener: Listener | None
+    tried: bool = False  # often enough, by somebody on the way
 
 
 class Dialler:
@@ -166,8 +168,16 @@ class Dialler:
             listener: hears what ssh tells of a log-in, which then is made in any case.
             wanted: asked when it is this one's turn, which may come late.
 
-        Raises `DialNotWanted` when it is not wanted any more.
+        Raises `DialNotWanted` when it is not wanted any more, and `DescriptorLimit`.
         """
+        try:
+            return await self._dial(slot, listener, wanted)
+        except OSError as error:
+            if not isinstance(error, Error):
+                check_errno(error)
+            raise
+
+    async def _dial(self, slot: str, listener: Listener | None, wanted: Callable[[], bool]) -> Link:
         stored = StoredSecrets() if self.config.dial == "never" else await self._prepare()
         async with self._in_turn(stored):
             if not wanted():
@@ -304,7 +314,8 @@ class Dialler:
                     raise
                 pause = self._context.pool.dial_backoff * 2 ** (attempt - 1)
                 pause *= random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-                if attempt == attempts or pause >= this.deadline.left or not error.transient:
+                last = attempt == attempts or this.tried
+                if last or pause >= this.deadline.left or not error.transient:
                     raise
                 log.info("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)  # a pause is the point: there is no event to await
@@ -324,6 +335,9 @@ class Dialler:
         try:
             with this.deadline.stopped():  # it has a deadline of its own
                 via = await jump.hold()
+        except DisconnectError:
+            this.tried = True  # by the jump host's own dialler, as often as is right
+            raise
         finally:
             unwatch()
         try:
@@ -372,10 +386,10 @@ class Dialler:
 async def _still_works(link: Link, patience: float) -> bool:
     """Whether a master that was left alone for a while reaches its server.
 
-    Any end of a command counts as an answer, a refusal too: there may be no shell.
+    Any end that the server tells is an answer, a refusal too: there may be no shell.
     """
     try:
-        await link.control("true", patience)
+        await link.prove(patience)
     except (TimeoutError, ConnectionLost) as error:
         log.warning("%s: left alone, and does not answer any more: %r", link.master, error)
         return False

@@ -118,13 +118,13 @@ class SharedJumpHost:
     async def verify(self) -> None:
         """Somebody got no answer through it: drops its master unless the link still works.
 
-        Any end of a command counts as an answer: an account for jumping may have no shell.
+        Any end that the server tells is an answer: an account for jumping may have no shell.
         """
         link = self._usable()
         if link is None:
             return
         try:
-            await link.control("true", self._patience)
+            await link.prove(self._patience)
         except (TimeoutError, Error) as error:
             log.warning("%s: the jump host does not answer (%s)", self, error)
             if self._link is link:

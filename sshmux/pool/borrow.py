@@ -66,6 +66,7 @@ class Borrow:
 
     __slots__ = (
         "_connection",
+        "_entered",
         "_frames",
         "_lender",
         "_member",
@@ -78,10 +79,13 @@ class Borrow:
     def __init__(self, lender: Callable[[], Lender], timeout: float | None) -> None:
         self._lender = lender
         self._timeout = timeout
-        self.warned = False
+        self.warned = self._entered = False
 
     async def __aenter__(self) -> Connection:
+        if self._entered:
+            raise RuntimeError("this get_connection() was entered already: call it anew each time")
         pool = self._pool = self._lender()
+        self._entered = True
         member = pool.take()
         if member is None:
             member = await pool.wait(self._timeout)

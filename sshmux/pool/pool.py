@@ -23,6 +23,7 @@ log = logging.getLogger("sshmux.pool")
 
 _HOLD_OFF = 5.0  # seconds without new dials after one failed while other connections live
 _TOUCH_EVERY = 1.0  # seconds between two notes in the directory that a connection is in use
+_LEAVES = 15.0  # seconds for the process of a lost master to end, or to be ended
 _TIMER_SLACK = 0.005  # seconds, so that a timer finds its deadline passed
 
 Member = PooledConnection[Link]
@@ -165,7 +166,7 @@ class Pool:
         if refused := self.dialler.refused:
             self._give_up_if_hopeless(refused)
             return
-        if self._hold_until > now() and self.slots.members:
+        if self._hold_until > now() and self._may_come_back:
             return
         if self._in_doubt and self.slots.dialling:
             return  # one log-in failed: the others under way tell whether the cluster is there
@@ -227,11 +228,16 @@ class Pool:
             Event(self.cluster_id, slot, None, None, f"the log-in failed: {error}", now(), error)
         )
         self._give_up_if_hopeless(error)
-        if self.slots.waiters and self.slots.members:
+        if self.slots.waiters and self._may_come_back:
             log.warning("%s; waiting for a connection in use to come back", error)
             self._hold_until = now() + _HOLD_OFF
             self.loop.call_later(_HOLD_OFF + _TIMER_SLACK, self.dispatch)
         self.dispatch()
+
+    @property
+    def _may_come_back(self) -> bool:
+        """Whether a connection in use can be lent again when it is given back."""
+        return any(member.connection.usable for member in self.slots.members)
 
     def _give_up_if_hopeless(self, error: Exception) -> None:
         """Nothing lives, nothing is on its way: whoever waits would meet the same error."""
@@ -248,7 +254,16 @@ class Pool:
         self.counters.lost += 1
         member.move(State.CLOSED, "the master is gone")
         self._endings.start(member.connection.close_lost())  # removes socket and record
-        self.dispatch()
+        # Only its lease is known to be gone: its process counts until it is.
+        self.slots.closing += 1
+        self._endings.start(self._leaves(member))
+
+    async def _leaves(self, member: Member) -> None:
+        try:
+            await member.connection.master.gone(_LEAVES)
+        finally:
+            self.slots.closing -= 1
+            self.dispatch()
 
     def _retire(self, member: Member, state: State, reason: str) -> None:
         if not self.slots.remove(member):
@@ -341,7 +356,10 @@ class Pool:
             return
         if member in self.slots.members:
             member.connection.retire("it failed its health checks")
-            if not member.interactive_login:  # a user is asked when somebody wants the connection
+            # For those who use this pool; one that nobody has used since is not made again, or a
+            # host that lets in and then hangs is logged in to for ever. A user is asked when
+            # somebody wants the connection.
+            if member.uses > 0 and not member.interactive_login:
                 self.slots.replacing += 1
             self._retire(member, State.UNHEALTHY, f"{member.health_check_failures} failed checks")
 

@@ -20,7 +20,7 @@ from ..errors import ConnectionLost, ConnectionReleased, Error, SessionRefused
 from ..openssh import remote
 from ..openssh.control.master import Master
 from ..openssh.engines.mux import MuxEngine
-from ..openssh.engines.shape import Engine
+from ..openssh.engines.shape import End, Engine
 from ..openssh.engines.ssh import SshEngine
 from ..openssh.remote import Preamble, Shell
 from ..system.descriptors import check_errno
@@ -178,6 +178,10 @@ class Link:
 
         Raises `TimeoutError`, and `ConnectionLost` when the master is known to be gone.
         """
+        return (await self._control(line, timeout)).status
+
+    async def _control(self, line: str, timeout: float, *, answered: bool = False) -> End:
+        """How a line of our own ended. With `answered`, see `Verdict.check_answered`."""
         self._check_loop()
         async with asyncio.timeout(timeout), self.gate.control:
             if not self.master.alive:
@@ -190,18 +194,31 @@ class Link:
             except BaseException:
                 await run_to_end(execution.stop)
                 raise
+            if answered:
+                self._verdict.check_answered(execution)
             assert execution.end is not None  # noqa: S101 - it is over
-            return execution.end.status
+            return execution.end
 
     async def check(self, timeout: float) -> None:
-        """A health check: of the master, then `true`. Raises `ConnectionLost`."""
+        """A health check: of the master, then `true`. Raises `ConnectionLost`.
+
+        Any end that the server tells proves the link, a refusal too: an account may have no shell.
+        With remote_shell="none" nothing is sent, as a forced command would run for it: the master
+        is asked, and its keepalives watch the link.
+        """
         await self._engine.check(timeout)
+        if self._facts.shell == "none":
+            return
         try:
-            status = await self.control("true", timeout)
+            await self.prove(timeout)
         except TimeoutError:
             raise ConnectionLost(f"`true` on the remote did not end within {timeout:g} s") from None
-        if status != 0:
-            raise ConnectionLost(f"`true` on the remote ended with {status}")
+
+    async def prove(self, timeout: float) -> None:
+        """Sees the server answer to a session. Raises `TimeoutError` and `ConnectionLost`."""
+        end = await self._control("true", timeout, answered=True)
+        if end.status != 0:
+            log.debug("%s: the server answers, but `true` does not end with 0: %s", self, end)
 
     async def end(self, executions: Sequence[Execution], error: Exception) -> None:
         """Ends executions that belong to somebody else; whoever awaits them gets `error`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import (
     ChannelOpenError,
+    ConnectionLost,
     ProtocolMismatch,
     SessionRefused,
     TerminalRefused,
@@ -98,6 +99,22 @@ class Verdict:
                 self._health.retire(full or untold)
             sent = "read from master failed" in words  # it may have had it by then
             raise self._health.lost(full or untold, False if unreached and not sent else None)
+
+    def check_answered(self, execution: Execution) -> None:
+        """Raises `ConnectionLost` unless the server has answered to a session, in any way."""
+        end = execution.end
+        assert end is not None  # noqa: S101 - it is over
+        words = _early(execution)
+        if end.kind == "exited" or self.refused(execution):
+            why = no_room(self._master) if end.kind != "exited" else ""
+        elif end.kind in ("unclear", "silent") and not end.why:
+            why = words if session_failure(words) == "unreachable" else ""
+            why = why or ("" if self._master.standing else self._health.gone)
+        else:
+            why = end.why or end.kind
+        if why:
+            said = sanitise(why.strip().partition("\n")[0], 200)
+            raise ConnectionLost(f"no session on {self._master.config.address}: {said}")
 
     async def _check_exited(self, execution: Execution, status: int) -> None:
         if status == 0 and execution.preamble.pid is None and execution.tells and execution.mute:

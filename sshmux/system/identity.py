@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,6 +19,7 @@ import psutil
 from .exitwatch import ExitWatch
 from .tasks import settle
 
+_LOOK = 0.02  # seconds between looks, where there can be no event
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -45,15 +47,20 @@ class ProcessId:
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
-        """The identity of a running process, or None when there is none."""
+        """The identity of a running process, or None when there is none.
+
+        Raises `OSError` when there is no descriptor to look with.
+        """
         seen = _look(pid)
+        if seen is not None and not seen.started:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return cls(pid, seen.started) if seen is not None else None
 
     @property
     def alive(self) -> bool:
         """Whether this very process runs (a zombie does not)."""
         seen = _look(self.pid)
-        return seen is not None and seen.runs and seen.started == self.started
+        return seen is not None and seen.runs and seen.started in ("", self.started)
 
     @property
     def exiting(self) -> bool:
@@ -121,6 +128,8 @@ class ProcessId:
             watch = ExitWatch(self.pid, partial(settle, gone))
         except ProcessLookupError:
             return True
+        except OSError:
+            return await self._look_until_gone(timeout)  # no descriptor for an event is left
         try:
             if not self.alive:  # asked after the watch was set: no gap for a reused pid
                 return True
@@ -132,10 +141,18 @@ class ProcessId:
         finally:
             watch.cancel()
 
+    async def _look_until_gone(self, timeout: float) -> bool:
+        end = time.monotonic() + timeout
+        while self.alive:
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(_LOOK)
+        return True
+
 
 @dataclass(frozen=True)
 class _Seen:
-    started: str
+    started: str  # "" when there is no descriptor to look with
     runs: bool
 
 
@@ -150,10 +167,22 @@ def _look(pid: int) -> _Seen | None:
         return None
 
 
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _look_in_proc(pid: int) -> _Seen | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return _Seen("", runs=True) if _exists(pid) else None
         return None
     # The second field is the program's name in parentheses, which may have any character in it.
     fields = text[text.rfind(b")") + 2 :].split()

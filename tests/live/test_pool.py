@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ import sshmux
 from sshmux import ConnectionManager, State
 from sshmux.openssh.control.directory import ControlDir
 from sshmux.openssh.control.master import end_process
+from sshmux.session.link import Link
 from sshmux.testing import PrivateServer
 
 from ..support import Watch, control_directory, managed, masters, nap, sleepers, until
@@ -536,3 +538,116 @@ async def test_stop_lets_a_command_end_within_its_drain_and_ends_it_after() -> N
                     else:
                         assert (await running).stdout == outcome
                 assert sleepers(seconds) == []
+
+
+@pytest.mark.both_engines
+async def test_a_host_that_hangs_after_the_log_in_is_not_logged_in_to_for_ever(
+    tmp_path: Path,
+) -> None:
+    shell = tmp_path / "shell"
+    shell.write_text(f'#!/bin/sh\n[ -e {tmp_path}/hang ] && exec sleep 5\nexec /bin/sh "$@"\n')
+    shell.chmod(0o755)
+    async with (
+        PrivateServer(login_shell=shell) as server,
+        managed(server, health_interval=0.1, health_timeout=0.2) as manager,
+    ):
+        await borrow_and_run(manager, "true")
+        (tmp_path / "hang").touch()
+        await asyncio.sleep(3)
+        assert server.logins <= 2  # one in the place of the one that was used, and no more
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("shell", ["auto", "none"])
+async def test_an_account_without_a_shell_is_well(shell: str) -> None:
+    async with (
+        PrivateServer(
+            login_shell="/usr/sbin/nologin", options={"Subsystem": "sftp internal-sftp"}
+        ) as server,
+        managed(server, register={"remote_shell": shell}, health_interval=0.1) as manager,
+    ):
+        async with manager.get_connection(1) as connection, connection.start_sftp_client() as sftp:
+            assert await sftp.listdir("/")
+        await asyncio.sleep(1)
+        assert await manager.test_connection(1)
+        figures = await manager.get_connection_metrics(1)
+        assert (figures["dials"], figures["health_check_failures"]) == (1, 0)
+
+
+@pytest.mark.both_engines
+async def test_a_server_that_refuses_sessions_is_well_as_a_link() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh", max_sessions=0) as server,
+        managed(server) as manager,
+    ):
+        assert await manager.test_connection(1)
+
+
+async def test_a_jump_host_is_tried_as_often_as_one_host(tmp_path: Path) -> None:
+    tries = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        writer.close()
+
+    listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host jump\n HostName 127.0.0.1\n Port {port}\nHost target\n ProxyJump jump\n"
+    )
+    with control_directory() as directory:
+        async with ConnectionManager(control_dir=directory, dial_backoff=0.01) as manager:
+            manager.register_cluster(1, "target", config_file=config, timeout=5)
+            with pytest.raises(sshmux.ServerHungUp):
+                async with manager.get_connection(1):
+                    pass
+            assert tries == manager.config.dial_attempts
+    listening.close()
+
+
+async def test_a_borrow_is_entered_once() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        borrow = manager.get_connection(1)
+        async with borrow:
+            with pytest.raises(RuntimeError, match="entered already"):
+                async with borrow:
+                    pass
+        assert (await manager.get_connection_metrics(1))["in_use"] == 0
+
+
+async def test_connect_that_is_cancelled_as_its_log_in_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        dialler = manager._pool(1).dialler
+        really = dialler.dial
+
+        async def dial(*words: Any) -> Link:
+            link = await really(*words)
+            asyncio.get_running_loop().call_soon(task.cancel)  # before whoever waits hears of it
+            return link
+
+        monkeypatch.setattr(dialler, "dial", dial)
+        task = asyncio.ensure_future(manager.connect(1))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert masters(manager.control_dir.path) == []
+
+
+async def test_a_master_that_is_leaving_counts_until_its_process_is_gone() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server:
+        async with managed(server, pool_size=1) as manager:
+            async with manager.get_connection(1) as connection:
+                await connection.run("true")
+                pool = manager._pool(1)
+                (member,) = pool.slots.members
+                lease = member.connection.master._lease
+                # As when a master closes its socket, and lives on.
+                lease._ended(None)
+                assert pool.slots.closing == 1
+            seen: list[int] = []
+            async with manager.get_connection(1) as connection:
+                seen.append(len(masters(manager.control_dir.path)))
+            assert seen == [1]

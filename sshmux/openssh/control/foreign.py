@@ -53,6 +53,10 @@ class ForeignMaster(Master):
         self._on_lost.clear()
         self._drop_lease()
 
+    def kill(self) -> None:
+        """Lets go of it."""
+        self._drop_lease()
+
     def abandon(self, *, end: bool = False) -> None:
         """Lets go of it."""
         super().abandon(end=False)

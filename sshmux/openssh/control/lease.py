@@ -15,10 +15,11 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from typing import Literal
 
 from ...errors import ConnectionLost
 from ..mux.conversation import Conversation
-from ..mux.protocol import Alive, AliveCheck, Message
+from ..mux.protocol import Alive, AliveCheck, Message, Ok, StopListening, Terminate
 
 
 class Lease:
@@ -79,6 +80,26 @@ class Lease:
         finally:
             self._pings.pop(request, None)
 
+    async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
+        """Asks the master to take no new clients, or to exit. Whether it agreed, or has ended.
+
+        For those who can have no other conversation with it (no descriptor is left).
+        """
+        if not self.held:
+            return True
+        self._request += 1
+        request = self._request
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._pings[request] = answer
+        message = StopListening if operation == "stop" else Terminate
+        with contextlib.suppress(OSError):
+            self._conversation.send(message(request))
+        await asyncio.wait((answer,), timeout=timeout)
+        self._pings.pop(request, None)
+        if not answer.done():
+            return False
+        return answer.exception() is None or operation == "exit"
+
     def close(self) -> None:
         """Drops the lease; `on_lost` is not called."""
         self._on_lost = _nothing
@@ -86,10 +107,10 @@ class Lease:
         self._lost()
 
     def _heard(self, message: Message) -> None:
-        if isinstance(message, Alive):
+        if isinstance(message, Alive | Ok):
             answer = self._pings.get(message.request)
             if answer is not None and not answer.done():
-                answer.set_result(message.value)
+                answer.set_result(message.value if isinstance(message, Alive) else 0)
 
     def _ended(self, error: Exception | None) -> None:
         self._lost()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ...config import ConnectionConfig
-from ...errors import ConnectionLost
+from ...errors import ConnectionLost, Error
 from ...system.clock import now
 from ...system.identity import ProcessId, Usage
 from ...system.processes import capture
@@ -208,28 +208,42 @@ class Master:
             self._stopping = asyncio.ensure_future(self._end(drain, ask or self.ask))
         await asyncio.shield(self._stopping)
 
+    async def gone(self, timeout: float) -> bool:
+        """Waits until its process is gone, whoever ends it; whether it is."""
+        process = self.record.master
+        return process is None or await process.wait_gone(timeout)
+
     async def _end(self, drain: float, ask: Ask) -> None:
         self._on_lost.clear()
+        ended = False
         try:
-            await self._end_process(drain, ask)
+            ended = await self._end_process(drain, ask)
         finally:
             self._drop_lease()
-            self.entry.remove()
+            if ended:  # else the next sweep finds it by its record
+                self.entry.remove()
 
-    async def _end_process(self, drain: float, ask: Ask) -> None:
+    async def _end_process(self, drain: float, ask: Ask) -> bool:
         process = self.record.master
         if process is None:
-            return
-        if drain > 0 and self.alive and await ask("stop", _ASK_DEADLINE):
+            return True
+        operation: Literal["stop", "exit"] = "stop" if drain > 0 else "exit"
+        if self.alive and await self._asked(ask, operation):
             self._drop_lease()  # an open lease would count as a session
-            if await process.wait_gone(drain):
-                return
-        elif self.alive and await ask("exit", _ASK_DEADLINE):
-            self._drop_lease()
-            if await process.wait_gone(_EXIT_DEADLINE):
-                return
+            if await process.wait_gone(drain or _EXIT_DEADLINE):
+                return True
         self._drop_lease()
-        await end_process(process)
+        return await end_process(process)
+
+    async def _asked(self, ask: Ask, operation: Literal["stop", "exit"]) -> bool:
+        """Whether it agreed; asked over the lease, which is there, when nothing more is to be had.
+
+        (No descriptor, no process: an ending must not need any.)
+        """
+        try:
+            return await ask(operation, _ASK_DEADLINE)
+        except (Error, OSError):
+            return self._lease is not None and await self._lease.ask(operation, _ASK_DEADLINE)
 
     async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
         """`ssh -O stop` or `-O exit`, with a deadline. Whether it agreed."""
@@ -253,8 +267,10 @@ class Master:
             callback()
 
 
-async def end_process(process: ProcessId) -> None:
-    """SIGTERM, then SIGKILL. A stopped process is continued, or it would not see the SIGTERM.
+async def end_process(process: ProcessId) -> bool:
+    """SIGTERM, then SIGKILL; whether it is gone.
+
+    A stopped process is continued, or it would not see the SIGTERM.
 
     ssh (9.2: one in eighty, measured) misses a SIGTERM that comes just before it waits for its
     descriptors, and the next one reminds it.
@@ -267,8 +283,9 @@ async def end_process(process: ProcessId) -> None:
         process.signal(number)
         process.signal(signal.SIGCONT)
         if await process.wait_gone(patience):
-            return
+            return True
     log.error("pid %d did not end after SIGKILL", process.pid)
+    return False
 
 
 def _lost(ref: weakref.ref[Master]) -> None:

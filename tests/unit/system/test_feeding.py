@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,23 +25,23 @@ def _file(directory: Path) -> int:
 
 def _pipe(directory: Path) -> int:
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
+
+    def write() -> None:
         with os.fdopen(writing, "wb") as end:
             end.write(DATA)
-        os._exit(0)
-    os.close(writing)
+
+    threading.Thread(target=write).start()
     return reading
 
 
 def _socket(directory: Path) -> int:
     one, other = socket.socketpair()
-    if os.fork() == 0:
-        one.close()
-        other.sendall(DATA)
-        os._exit(0)
-    other.close()
+
+    def write() -> None:
+        with other:
+            other.sendall(DATA)
+
+    threading.Thread(target=write).start()
     return one.detach()
 
 
@@ -49,7 +50,6 @@ def _appended(directory: Path) -> int:
     return os.open(directory / "log", os.O_RDWR | os.O_APPEND)
 
 
-@pytest.mark.filterwarnings("ignore:This process")
 @pytest.mark.parametrize("splice", [True, False])
 @pytest.mark.parametrize("kind", [_file, _pipe, _socket, _appended])
 async def test_everything_arrives(
