@@ -104,6 +104,8 @@ async def test_nothing_but_what_was_asked_for(home: Path) -> None:
 async def test_what_arrives_is_harmless(home: Path) -> None:
     async with lying() as liar:
         for (case, members), preserve in product(TAMED.items(), (False, True)):
+            if case == "a device" and os.geteuid() != 0:
+                continue  # nobody but root can make one
             liar.runs(program(members, home))
             for _ in range(2):  # the second time into what the first has left
                 await liar.connection.get("data", home, recurse=True, preserve=preserve)

@@ -130,7 +130,8 @@ class World:
             self.now -= 1
 
     def master(self) -> Any:
-        return SimpleNamespace(record=SimpleNamespace(login_factor=self.login_factor))
+        record = SimpleNamespace(login_factor=self.login_factor)
+        return SimpleNamespace(record=record, config=ConnectionConfig("hpc"))
 
     def make(
         self,
