@@ -96,7 +96,7 @@ def test_beside_the_program_only_what_is_nowhere_else(tmp_path: Path) -> None:
     for name in ("json", "sshmux", "asyncio"):  # the program itself could not run with these
         (tmp_path / "beside" / f"{name}.py").unlink(missing_ok=True)
     task = {"path": [str(tmp_path / "beside")], "package": str(dialogue._PACKAGE)}
-    line = json.dumps({**task, "argv": ["true"], "named": True})
+    line = json.dumps({**task, "argv": ["true"], "named": True, "log": None})
     with subprocess.Popen(
         [sys.executable, "-I", "-c", dialogue._HELPER],
         stdin=subprocess.PIPE,
