@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from .checks import (
     OptionValue,
@@ -159,6 +159,11 @@ class ConnectionConfig:
         options = {name: check_option(name, value) for name, value in self.ssh_options.items()}
         self._set("ssh_options", MappingProxyType(options))
 
+    def __reduce__(self) -> tuple[Callable[[dict[str, object]], ConnectionConfig], tuple[object]]:
+        """For pickle and copy: a mapping that cannot be changed cannot be pickled as it is."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _made_anew, (values | {"ssh_options": dict(self.ssh_options)},)
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
@@ -185,6 +190,10 @@ class ConnectionConfig:
         user = f"{self.username}@" if self.username else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{user}{host}" + (f":{self.port}" if self.port != 22 else "")
+
+
+def _made_anew(values: dict[str, Any]) -> ConnectionConfig:
+    return ConnectionConfig(**values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -271,9 +271,10 @@ def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
         + (_join_terminals(leaders) if leaders else "")
         # One ps for all groups: fifty of them must not take longer than they are waited for.
         + 'look() { left=; all=$(ps -A -o pgid= -o stat= | grep -v Z); all=" $(echo $all) "; '
-        "for g in $groups; do said=$(kill -0 -$g 2>&1); "
-        'case $?$all in (*" $g "*|"0  ") left=1 ;; esac; '
-        'case $said in (*ermitted*|*ermission*) left=1 ;; esac; done; [ -z "$left" ]; }; '
+        "for g in $groups; do if kill -0 -$g; then "
+        'case $all in (*" $g "*|"  ") left=1 ;; esac; '
+        "else case $(kill -0 -$g 2>&1) in (*ermitted*|*ermission*) left=1 ;; esac; fi; done; "
+        '[ -z "$left" ]; }; '
         "for g in $groups; do kill -TERM -$g; kill -CONT -$g; done; "
         "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do look && exit 0; sleep $s || sleep 1; done; "
         "for g in $groups; do kill -KILL -$g; done; "

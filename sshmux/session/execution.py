@@ -67,6 +67,7 @@ class ExecutionOptions:
     opened: Callable[[], object] | None = None
     begun: Callable[[Execution], object] | None = None
     fate: Fate = "unsent"
+    status: int | None = None  # the exit status of one that was given up, if there was one
 
 
 class Scope:
@@ -327,6 +328,8 @@ class Execution:
     def becomes(self, fate: Fate) -> None:
         """Notes what became of it, for whoever asked for it."""
         self._request.fate = fate
+        if fate == "finished" and self._session.end is not None:
+            self._request.status = self._session.end.status
 
     async def wait(self) -> None:
         """Waits until it is over. Cancelling the wait ends nothing."""

@@ -44,7 +44,7 @@ _SETTLED = 0.25  # seconds after which a server has surely noticed that a sessio
 _PAUSES = 0.01, 0.02, 0.04, 0.08, 0.16  # seconds, before a refused session is tried again
 _LEAVE_DEADLINE = 1.0  # seconds for the clients of a dead master to leave
 # Whatever is stuck, a cancellation is back within 6 s, the client's end (1 s) included.
-_END_DEADLINE = 4.4  # seconds for a command that is given up to end on the remote
+_END_DEADLINE = 4.8  # seconds for a command that is given up to end on the remote
 _UNHEARD = 1.0  # seconds for that once the remote did not react to it
 _ANSWER = 2.0  # seconds for the master to answer before anything is asked of the remote
 _CLIENT_DEADLINE = 0.5  # seconds for the client to leave after its command

@@ -28,6 +28,7 @@ class ProcessTask:
 
     def __init__(self, link: Link, request: ExecutionOptions, scope: Scope) -> None:
         self.link = link
+        self.request = request
         self.pid: int | None = None
         self.begun: asyncio.Future[Execution] = link.loop.create_future()
         request.begun = self._begun
@@ -74,7 +75,9 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
     """A command that runs on the remote. Made by `Connection.create_process`.
 
     If it is given up (the block is left, `close()`, nobody holds it any more, whoever may hold its
-    streams), its whole process group on the remote is ended: SIGTERM, and SIGKILL after 2 s.
+    streams), its whole process group on the remote is ended: SIGTERM, and SIGKILL after 2 s. But
+    one whose stdout is led elsewhere and that nobody holds runs on to its end, as long as its
+    connection: its stdin ends, and what it says on stderr is thrown away if nobody can read it.
 
     Attributes:
         command: as it was given, in words.
@@ -103,8 +106,19 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         self._signals = TaskGroup()
 
     def __repr__(self) -> str:
-        state = "running" if self.exit_status is None else f"exit status {self.exit_status}"
-        return f"<RemoteProcess {shown(self.command)} pid={self.pid} {state}>"
+        return f"<RemoteProcess {shown(self.command)} pid={self.pid} {self._state}>"
+
+    @property
+    def _state(self) -> str:
+        status, task = self.exit_status, self._life.task
+        if not task.done():
+            return "running"
+        if status == SIGNALLED:
+            return "ended by a signal"
+        if status is not None:
+            return f"exit status {status}"
+        error = self._life.error
+        return "given up: it may still run" if error is None else f"ended by {type(error).__name__}"
 
     @property
     def stdin(self) -> StreamWriter[AnyStr] | None:
@@ -128,15 +142,27 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
 
     @property
     def exit_status(self) -> int | None:
-        """The exit status; -1 for a signal; None while it runs, or if the connection was lost."""
+        """The exit status; -1 for a signal; None while it runs, or if nobody can know it.
+
+        (The connection was lost, or it was given up and could not be ended.) What its block or
+        `close()` has ended was ended by a signal.
+        """
         task = self._life.task
-        if not task.done() or task.cancelled() or task.exception() is not None:
+        if not task.done():
             return None
+        if self._life.error is not None:
+            return None
+        if task.cancelled():
+            request = self._life.request
+            return SIGNALLED if request.fate == "ended" else request.status
         return task.result()
 
     @property
     def exit_signal(self) -> tuple[str, bool, str, str] | None:
-        """Set for a command that a signal ended, with engine="mux"; see docs/engines.md."""
+        """Set for a command that a signal of ours ended; of any other with engine="mux" only.
+
+        See docs/engines.md.
+        """
         return SOME_SIGNAL if self.exit_status == SIGNALLED else None
 
     @property
@@ -287,9 +313,14 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
 
     def __del__(self) -> None:
         life = getattr(self, "_life", None)
-        if life is not None and not life.task.done():
-            with contextlib.suppress(RuntimeError):  # the loop is closed
+        if life is None or life.task.done():
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if self._stdout is not None or self._pty is not None:
                 life.link.loop.call_soon_threadsafe(life.task.cancel)
+            else:
+                # Its output is led elsewhere, which is what it was started for.
+                life.link.loop.call_soon_threadsafe(_let_run, self._stdin, self._stderr)
 
 
 class ReadableProcess(RemoteProcess[AnyStr]):
@@ -321,6 +352,14 @@ def kind_of(streams: tuple[object, object, object]) -> type[RemoteProcess[Any]]:
     if not (stdin and stdout):
         return RemoteProcess
     return PipedProcess if stderr else ReadableProcess
+
+
+def _let_run(stdin: StreamWriter[Any] | None, stderr: StreamReader[Any] | None) -> None:
+    """Nobody holds its process any more."""
+    if stdin is not None:
+        stdin.close()
+    if stderr is not None:
+        stderr.discard()
 
 
 async def _rest(stream: StreamReader[AnyStr] | None) -> AnyStr | None:

@@ -95,6 +95,14 @@ class StreamReader(Generic[AnyStr]):
         if self._tap is not None:
             self._tap.close()
 
+    def discard(self) -> None:
+        """Nobody can read it any more: what comes is thrown away. Not while somebody waits."""
+        if self._waiter is None:
+            self._pieces.clear()
+            self._lines.clear()
+            self._size, self._ended = 0, True
+            self._go_on()
+
     def become_bytes(self) -> None:
         """From here on it is a stream of bytes, whatever it was."""
         if self._encoding is None:

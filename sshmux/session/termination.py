@@ -11,6 +11,7 @@ from .execution import Execution
 
 _DEADLINE = 4.0  # seconds for one round: SIGTERM, 2 s of patience, SIGKILL
 _BY_ITSELF = 1.0  # seconds
+_GATHER = 0.005  # seconds for those that are given up together to share one round
 _GONE, _LEFT = 0, 1  # what the script ends with
 
 Control = Callable[[str, float], Awaitable[int]]
@@ -70,6 +71,7 @@ class RemoteTerminator:
 
     async def _work(self) -> None:
         while self._next:
+            await asyncio.sleep(_GATHER)
             batch, self._next = self._next, {}
             terminals, self._terminals = self._terminals, set()
             gone = None

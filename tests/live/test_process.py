@@ -449,3 +449,37 @@ async def test_an_account_whose_shell_says_nothing() -> None:
                 with pytest.raises(sshmux.ConfigError, match="its process id"):
                     process.terminate()
                 assert await process.communicate("text") == ("text", "")
+
+
+async def test_a_process_that_nobody_holds_writes_its_file_to_the_end(tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("b\na\n" * 20_000)
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with manager.get_connection(1) as connection:
+            command = "sleep 0.3; head -c 300000 /dev/zero >&2; sort; touch done"
+            await connection.create_process(
+                f"cd {tmp_path}; {command}", stdin=tmp_path / "names", stdout=tmp_path / "sorted"
+            )
+            gc.collect()
+            await until(lambda: (tmp_path / "done").exists())
+            await until(lambda: not connection.link.executions)
+        assert (tmp_path / "sorted").read_text() == "a\n" * 20_000 + "b\n" * 20_000
+
+
+async def test_a_process_says_after_its_block_how_it_ended() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with manager.get_connection(1) as connection:
+            async with connection.create_process("exit 3") as exited:
+                await exited.wait()
+            async with connection.create_process("exit 4") as unread:
+                await asyncio.sleep(0.5)
+            async with connection.create_process(f"sleep {nap()}") as ended:
+                assert (ended.exit_status, "running" in repr(ended)) == (None, True)
+            assert (exited.exit_status, exited.exit_signal) == (3, None)
+            assert (unread.exit_status, unread.exit_signal) == (4, None)
+            assert (ended.exit_status, ended.returncode) == (-1, -99)
+            assert ended.exit_signal is not None
+            states = [repr(each) for each in (exited, unread, ended)]
+            assert "exit status 3" in states[0]
+            assert "exit status 4" in states[1]
+            assert "ended by a signal" in states[2]
+            assert "running" not in "".join(states)

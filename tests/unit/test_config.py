@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -423,3 +425,15 @@ def test_what_is_no_key_and_no_host(tmp_path: Path) -> None:
     ConnectionConfig("::1")
     with pytest.raises(ConfigError, match="list of texts"):
         ConnectionConfig("hpc", password_prompts="Password")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", [lambda each: pickle.loads(pickle.dumps(each)), copy.deepcopy])
+def test_a_config_can_be_pickled_and_copied(
+    way: Callable[[ConnectionConfig], ConnectionConfig],
+) -> None:
+    config = ConnectionConfig("h", username="u", ssh_options={"Port": 22}, key_file=Path("k"))
+    again = way(config)
+    assert again == config
+    assert hash(again) == hash(config)
+    with pytest.raises(TypeError):
+        again.ssh_options["Port"] = 1  # type: ignore[index]
