@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 DEADLINE = 10.0  # seconds for one keyring call; unlocking by hand may need them
 PlainText = Literal["warn", "refuse", "allow"]
+Keep = bool | Literal["refuse-plaintext"]
 _UNFIT_ADVICE = "a prompt takes one line of at most 1,000 bytes without control characters"
 _AVOID = 60.0  # seconds without keyring calls after one failed, or found nothing
 
@@ -69,40 +70,41 @@ class Credentials:
     def __repr__(self) -> str:
         return f"<Credentials service={self._service!r}>"
 
-    def set(self, name: str, secret: Secret, *, keep: bool = True) -> bool:
+    def set(self, name: str, secret: Secret, *, keep: Keep = True) -> bool:
         """Stores a secret, replacing an older one. Blocks for at most the deadline.
 
         Returns whether the keyring has it; else it is in memory.
 
         Parameters:
-            keep: in the keyring; False keeps it in memory only, ahead of the keyring's.
+            keep: in the keyring; False keeps it in memory only, ahead of the keyring's;
+                "refuse-plaintext" raises an error if the keyring would keep it readable.
 
         Raises `ConfigError` for one that no prompt could take.
         """
         if reason := secret.unfit:
             raise ConfigError(f"the secret {reason}: {_UNFIT_ADVICE}")
         self._absent.pop(name, None)
-        if keep and self._keep(name, secret):
+        refuse = keep == "refuse-plaintext" or self._plaintext == "refuse"
+        if keep and self._keep(name, secret, refuse):
             self._memory.pop(name, None)
             return True
         self._memory[name] = secret
         return False
 
-    def _keep(self, name: str, secret: Secret) -> bool:
+    def _keep(self, name: str, secret: Secret, refuse: bool) -> bool:
         """Whether the keyring has it now."""
-        plaintext = self._plaintext != "refuse"
         stored = self._write(
-            name, lambda: keyrings.store(self._service, name, secret, plaintext=plaintext)
+            name, lambda: keyrings.store(self._service, name, secret, plaintext=not refuse)
         )
         if stored is not None and stored.readable is not None:
-            self._found_readable(stored.readable)
+            self._found_readable(stored.readable, refuse)
         if stored is None or not stored.kept:
             self._warn("it keeps nothing")
             return False
         return True
 
-    def _found_readable(self, why: str) -> None:
-        if self._plaintext == "refuse":
+    def _found_readable(self, why: str, refuse: bool) -> None:
+        if refuse:
             raise UnfitKeyring(
                 f"the system keyring {why}. Choose another backend (see "
                 "`keyring diagnose`), or allow it: sshmux password set --allow-plaintext"
@@ -127,7 +129,7 @@ class Credentials:
             )
         readable = keyrings.readable(backend)
         if readable is not None and self._plaintext == "refuse":
-            self._found_readable(readable)
+            self._found_readable(readable, True)
 
     def get(self, name: str) -> Secret | None:
         """The secret, or None. Blocks for at most the deadline."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from ..system.secret import Secret
-from .credentials import Credentials, passphrase_entry, totp_entry
+from .credentials import Credentials, Keep, passphrase_entry, totp_entry
 from .totp import check_totp_secret
 
 
@@ -37,7 +37,7 @@ class SecretStorage:
         password: str,
         *,
         jump_host: str | None = None,
-        keyring: bool = True,
+        keyring: Keep = True,
     ) -> None:
         """Stores a password, replacing an older one.
 
@@ -45,7 +45,8 @@ class SecretStorage:
 
         Parameters:
             jump_host: it is the password of this jump host on the way to the cluster.
-            keyring: False keeps it in this manager's memory only, ahead of the keyring's.
+            keyring: False keeps it in this manager's memory only, ahead of the keyring's;
+                "refuse-plaintext" raises `ConfigError` if the keyring would keep it readable.
 
         Raises `ConfigError` when the cluster is not registered, or for a password that no prompt
         takes: empty, with control characters, longer than 1,000 bytes.
@@ -69,7 +70,7 @@ class SecretStorage:
         secret: str,
         *,
         jump_host: str | None = None,
-        keyring: bool = True,
+        keyring: Keep = True,
     ) -> None:
         """Stores the secret from which time-based one-time codes are made (RFC 6238).
 
@@ -92,7 +93,7 @@ class SecretStorage:
         self._credentials.delete(totp_entry(self._entry(cluster_id, jump_host)))
 
     def set_passphrase(
-        self, key_file: str | Path, passphrase: str, *, keyring: bool = True
+        self, key_file: str | Path, passphrase: str, *, keyring: Keep = True
     ) -> None:
         """Stores the passphrase of a private key, for all clusters that use it.
 
@@ -107,7 +108,7 @@ class SecretStorage:
         self._credentials.delete(passphrase_entry(_absolute(key_file)))
 
     def _store(
-        self, cluster_id: Hashable | None, entry: str, secret: Secret, keyring: bool
+        self, cluster_id: Hashable | None, entry: str, secret: Secret, keyring: Keep
     ) -> None:
         self._credentials.set(entry, secret, keep=keyring)
         self._secret_changed(cluster_id)

@@ -260,9 +260,10 @@ async def test_a_pid_that_a_record_names_is_not_signalled(entry: Entry, listens:
     with sleeper() as victim:
         plant(entry, await a_record(victim.pid, persist=0))
         if listens:
-            with fake_master(entry.socket, victim.pid):
+            with fake_master(entry.socket, victim.pid) as fake:
                 async with ConnectionManager(control_dir=entry.directory):
                     pass
+                assert fake.heard == []
         else:
             async with ConnectionManager(control_dir=entry.directory):
                 pass

@@ -280,6 +280,19 @@ def test_a_keyring_of_plain_text_is_warned_about_once(
     assert manager.get_password("x") == SECRET
 
 
+@pytest.mark.parametrize("backend", [PlaintextKeyring, SilentKeyring])
+def test_a_keyring_of_plain_text_can_be_refused(
+    short_dir: Path, kept_in: Path, backend: type[SilentKeyring]
+) -> None:
+    keyring.set_keyring(backend())
+    manager = ConnectionManager(control_dir=short_dir)
+    manager.register_cluster("x", "hpc.invalid")
+    with pytest.raises(sshmux.ConfigError, match="readable"):
+        manager.set_password("x", SECRET, keyring="refuse-plaintext")
+    assert not kept_in.exists() or coded(SECRET) not in kept_in.read_text()
+    assert manager.get_password("x") is None
+
+
 @pytest.mark.parametrize("backend", ["PlaintextKeyring", "SilentKeyring"])
 def test_the_command_stores_in_plain_text_only_when_told_to(kept_in: Path, backend: str) -> None:
     found = sshmux_password("set", "--stdin", "me@x", backend=backend)

@@ -67,14 +67,18 @@ async def _sweep_entry(entry: Entry) -> int:
 
 
 async def end_orphan(entry: Entry, record: Record) -> None:
-    """Ends a master that nobody holds, after the commands that run on it."""
-    await end_running(entry)
+    """Ends a master that nobody holds, after the commands that run on it.
+
+    Nothing is said to whatever else may listen at its socket.
+    """
     process = recorded_master(entry, record)
-    if process is not None:
-        with contextlib.suppress(TimeoutError):
-            await capture(argv.control("ssh", entry.socket, "exit"), timeout=2.0)
-        if not await process.wait_gone(0.5):
-            await end_process(process)
+    if process is None:
+        return
+    await end_running(entry)
+    with contextlib.suppress(TimeoutError):
+        await capture(argv.control("ssh", entry.socket, "exit"), timeout=2.0)
+    if not await process.wait_gone(0.5):
+        await end_process(process)
 
 
 async def end_running(entry: Entry) -> None:
