@@ -13,7 +13,6 @@ from pathlib import Path
 from ..checks import check_host
 from ..config import ConnectionConfig
 from ..errors import (
-    ConnectionLost,
     ConnectTimeout,
     DisconnectError,
     Error,
@@ -28,19 +27,18 @@ from ..openssh.control.foreign import ForeignMaster, hold_foreign
 from ..openssh.control.master import Master
 from ..openssh.diagnostics import log_in_by_hand, through
 from ..openssh.jump import leads_to_itself, nearest_hop
-from ..openssh.resolve import Resolved, resolve
+from ..openssh.resolve import Resolved
 from ..openssh.version import ssh_version
 from ..session.facts import ClusterFacts
 from ..session.link import Link
 from ..system.deadline import Deadline
 from ..system.descriptors import check_errno
+from .adoption import resolved_now, still_works
 from .answers import PromptAnswerer, StoredSecrets
 from .context import JumpHost, LoginContext
-from .lookup import Host, gather
+from .lookup import Host, gather, hops
 
 log = logging.getLogger("sshmux.dial")
-
-_MAX_HOPS = 8  # of a chain of jump hosts whose secrets are looked up
 
 
 class DialNotWanted(Exception):
@@ -222,7 +220,7 @@ class Dialler:
         while (master := await adopt(self.config, self._context.directory, resolved)) is not None:
             link = self._link(master)
             try:
-                works = await _still_works(link, self._context.pool.health_timeout)
+                works = await still_works(link, self._context.pool.health_timeout)
             except BaseException:
                 master.leave()
                 raise
@@ -239,8 +237,7 @@ class Dialler:
         """
         if self._context.pool.persist == 0 and self.config.dial != "never":
             return []
-        resolved = await resolve(self.config)
-        return [resolved, *(found for _, found in await _hops(self.config, resolved))]
+        return await resolved_now(self.config)
 
     async def _own_path(self) -> Path | None:
         """The control socket of the user's own master, where that is wanted."""
@@ -257,7 +254,7 @@ class Dialler:
         self._jump = await self._shared_jump(resolved)
         hosts: list[Host] = [(self.config, resolved)]
         if resolved.proxied and self._jump is None:
-            hosts += await _hops(self.config, resolved)
+            hosts += await hops(self.config, resolved)
         return await gather(self._context.credentials, hosts, sorted(self.also))
 
     async def _shared_jump(self, resolved: Resolved) -> JumpHost | None:
@@ -381,30 +378,3 @@ class Dialler:
         if self.config.strict_host_key_checking is not True:
             return False  # it says itself what is to be
         return (await self.facts.resolved(self.config)).strict != "yes"
-
-
-async def _still_works(link: Link, patience: float) -> bool:
-    """Whether a master that was left alone for a while reaches its server.
-
-    Any end that the server tells is an answer, a refusal too: there may be no shell.
-    """
-    try:
-        await link.prove(patience)
-    except (TimeoutError, ConnectionLost) as error:
-        log.warning("%s: left alone, and does not answer any more: %r", link.master, error)
-        return False
-    except Error as error:
-        log.debug("%s: %s", link.master, error)
-    return True
-
-
-async def _hops(config: ConnectionConfig, resolved: Resolved) -> list[Host]:
-    """The jump hosts that ssh will log in to by itself, as far as ssh_config tells."""
-    found: list[Host] = []
-    while resolved.proxy_jump is not None and len(found) < _MAX_HOPS:
-        hop = nearest_hop(config, resolved.proxy_jump)
-        if hop is None:
-            break
-        config, resolved = hop, await resolve(hop)
-        found.append((config, resolved))
-    return found

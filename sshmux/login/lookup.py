@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from ..config import ConnectionConfig
 from ..openssh.askpass.prompts import expected_who
-from ..openssh.resolve import Resolved
+from ..openssh.jump import nearest_hop
+from ..openssh.resolve import Resolved, resolve
 from ..system.secret import Secret
 from .answers import HostSecrets, StoredSecrets
 from .credentials import Credentials, passphrase_entry, totp_entry
+
+_MOST_HOPS = 8  # of a chain of jump hosts whose secrets are looked up
 
 Host = tuple[ConnectionConfig, Resolved]
 
@@ -36,6 +39,18 @@ async def gather(
         key: found[passphrase_entry(key)].copy() for key in keys if passphrase_entry(key) in found
     }
     return StoredSecrets(askers, passphrases)
+
+
+async def hops(config: ConnectionConfig, resolved: Resolved) -> list[Host]:
+    """The jump hosts that ssh will log in to by itself, as far as ssh_config tells."""
+    found: list[Host] = []
+    while resolved.proxy_jump is not None and len(found) < _MOST_HOPS:
+        hop = nearest_hop(config, resolved.proxy_jump)
+        if hop is None:
+            break
+        config, resolved = hop, await resolve(hop)
+        found.append((config, resolved))
+    return found
 
 
 def addresses(config: ConnectionConfig, resolved: Resolved | None = None) -> list[str]:

@@ -96,8 +96,8 @@ class World:
         monkeypatch.setattr(dialler, "ssh_version", self.ssh_version)
         monkeypatch.setattr(dialler, "hold_foreign", self.hold_foreign)
         monkeypatch.setattr(dialler, "adopt", self.adopt)
-        monkeypatch.setattr(dialler, "_still_works", self.still_works)
-        monkeypatch.setattr(dialler, "resolve", self.resolve)
+        monkeypatch.setattr(dialler, "still_works", self.still_works)
+        monkeypatch.setattr(dialler, "resolved_now", self.resolved_now)
 
     async def ssh_version(self, program: str) -> tuple[int, int]:
         return self.version
@@ -113,8 +113,8 @@ class World:
     async def still_works(self, link: Any, patience: float) -> bool:
         return True
 
-    async def resolve(self, config: ConnectionConfig) -> Resolved:
-        return PLAIN
+    async def resolved_now(self, config: ConnectionConfig) -> list[Resolved]:
+        return [PLAIN]
 
     async def dial(self, config: Any, directory: Any, way: DialOptions, **_: Any) -> Any:
         self.ways.append(way)
