@@ -24,6 +24,7 @@ class Waiting:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[PooledConnection[Link]] = loop.create_future()
+        self.task = asyncio.current_task()
 
     def offer(self, member: PooledConnection[Link]) -> bool:
         """Takes the connection, unless the borrower has been cancelled."""
@@ -73,6 +74,7 @@ class Borrow:
         "_pool",
         "_timeout",
         "since",
+        "task",
         "warned",
     )
 
@@ -90,6 +92,7 @@ class Borrow:
         if member is None:
             member = await pool.wait(self._timeout)
         self._member = member
+        self.task = asyncio.current_task()
         self.since = now()
         self._frames = _stack(sys._getframe(1))
         pool.borrowed(self)

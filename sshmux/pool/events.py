@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -81,5 +82,16 @@ class Events:
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(event)
-            except Exception:
-                log.exception("a subscriber of sshmux's events failed")
+            except Exception as error:
+                _report(subscriber, error)
+
+
+def _report(subscriber: Subscriber, error: Exception) -> None:
+    """To whoever handles what callbacks raise in this event loop; it is logged there by default."""
+    message = f"a subscriber of sshmux's events failed: {subscriber!r}"
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        log.error(message, exc_info=error)  # noqa: TRY400 - it is that one's
+    else:
+        loop.call_exception_handler({"message": message, "exception": error})

@@ -374,17 +374,29 @@ class Pool:
                 borrow.warned = True
                 self.counters.leaks += 1
                 log.warning(
-                    "a connection to %r has been kept for %.0f s (leak_threshold=%g). Borrowed at:"
-                    "\n%s",
+                    "a connection to %r has been kept for %.0f s (leak_threshold=%g)%s. Borrowed "
+                    "at:\n%s",
                     self.cluster_id,
                     at - borrow.since,
                     threshold,
+                    self._deadlock(borrow),
                     borrow.stack(),
                 )
         waiting = [borrow.since for borrow in self._borrows if not borrow.warned]
         if waiting and self._closed is None:
             delay = max(0.0, min(waiting) + threshold - at) + _TIMER_SLACK
             self._leak_timer = self.loop.call_later(delay, self._warn_leaks)
+
+    def _deadlock(self, borrow: Borrow) -> str:
+        """What is to be said of a task that keeps a connection, and waits for another one."""
+        waiting = any(getattr(each, "task", None) is borrow.task for each in self.slots.waiters)
+        if not waiting or borrow.task is None:
+            return ""
+        return (
+            f", and the same task ({borrow.task.get_name()}) waits for another one: where all are "
+            f"kept so, that is a deadlock (pool_size={self.config.pool_size}). Give the first one "
+            "back before, use it for both, or raise pool_size="
+        )
 
     def _observe(self, member: Member, old: State | None, new: State, reason: str) -> None:
         if self._events.wanted:

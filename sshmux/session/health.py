@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from ..errors import ConnectionLost
 from ..openssh.control.master import Master
@@ -54,7 +55,10 @@ class LinkHealth:
     @property
     def gone(self) -> str:
         """What is gone of a master that cannot be used."""
-        return "its control socket is gone" if self._master.alive else "the link went down"
+        if not self._master.alive:
+            return "the link went down"
+        there = os.path.lexists(self._master.entry.socket)
+        return "its control socket is gone" + (", and another file is there" if there else "")
 
     def lost(self, why: str, started: bool | None) -> ConnectionLost:
         """The error for a command that met its end with the link's."""

@@ -19,7 +19,7 @@ from ..config import ConnectionConfig
 from ..errors import ConnectionLost, ConnectionReleased, Error, SessionRefused
 from ..openssh import remote
 from ..openssh.control.master import Master
-from ..openssh.engines.mux import MuxEngine
+from ..openssh.engines.mux import MuxEngine, SpareEngine
 from ..openssh.engines.shape import End, Engine
 from ..openssh.engines.ssh import SshEngine
 from ..openssh.remote import Preamble, Shell
@@ -63,6 +63,7 @@ class Link:
     ) -> None:
         self.master = master
         self._engine = ENGINES[engine](master)
+        self._spare = SpareEngine(master)
         self.gate = SessionGate(facts.max_sessions)
         self.health = LinkHealth(master)
         self.executions: set[Execution] = set()
@@ -186,9 +187,7 @@ class Link:
         async with asyncio.timeout(timeout), self.gate.control:
             if not self.master.alive:
                 raise ConnectionLost(f"the connection to {self.config.address} is gone")
-            execution = Execution(
-                ExecutionOptions(line, vital=True), Preamble("none"), self._engine
-            )
+            execution = self._control_execution(line)
             try:
                 await execution.wait()
             except BaseException:
@@ -198,6 +197,12 @@ class Link:
                 self._verdict.check_answered(execution)
             assert execution.end is not None  # noqa: S101 - it is over
             return execution.end
+
+    def _control_execution(self, line: str) -> Execution:
+        request, preamble = ExecutionOptions(line, vital=True), Preamble("none")
+        if self.master.usable:
+            return Execution(request, preamble, self._engine)
+        return Execution(request, preamble, self._spare)  # its socket was removed, or moved
 
     async def check(self, timeout: float) -> None:
         """A health check: of the master, then `true`. Raises `ConnectionLost`.
@@ -243,6 +248,7 @@ class Link:
     def _look_after(self) -> None:
         if not self._facts.foreign:  # a foreign master may ask somebody, and is not ours to end
             self._watch.begin()
+            self.master.keep_spare()
 
     async def end_attachments(self, scope: Scope | None = None) -> None:
         """Ends what lives by it besides sessions; only one borrower's, with `scope`."""

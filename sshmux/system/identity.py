@@ -197,6 +197,6 @@ def _look_in_proc(pid: int) -> _Seen | None:
 def _boot() -> str:
     """Which boot of this machine it is."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""

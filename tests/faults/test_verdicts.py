@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -226,3 +227,35 @@ async def test_a_signal_to_a_process_that_is_over_is_nothing() -> None:
             async with connection.create_process("true") as process:
                 await process.wait()
                 process.send_signal(signal.SIGTERM)
+
+
+# The control socket goes while commands run
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "directory"])
+async def test_what_runs_can_be_ended_without_the_control_socket(how: str) -> None:
+    one, other = nap(), nap()
+    async with PrivateServer(login_shell="/bin/sh") as server:
+        async with managed(server, pool_size=1) as manager:
+            async with manager.get_connection(1) as connection:
+                running = asyncio.ensure_future(connection.run(f"sleep {one}"))
+                timed = asyncio.ensure_future(connection.run(f"sleep {other}", timeout=1))
+                await until(lambda: sleepers(one) and sleepers(other))
+                path = Path(connection.get_extra_info("control_path"))
+                if how == "directory":
+                    shutil.rmtree(path.parent)
+                else:
+                    path.unlink()
+                    if how == "replaced":
+                        path.write_text("")
+                with pytest.raises(sshmux.ProcessTimeout, match="ended on the remote as well"):
+                    await timed
+                assert not sleepers(other)
+                assert sleepers(one)  # its sibling goes on
+                for process in sleepers(one):
+                    process.kill()
+                assert (await running).exit_status == 137
+            if how == "directory":
+                path.parent.mkdir(mode=0o700)
+            async with manager.get_connection(1) as connection:
+                assert (await connection.run("echo well")).stdout == "well\n"

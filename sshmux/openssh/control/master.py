@@ -19,6 +19,7 @@ from ...system.clock import now
 from ...system.identity import ProcessId, Usage
 from ...system.processes import capture
 from .. import argv
+from ..mux.conversation import Conversation
 from .entry import Entry
 from .evidence import is_master
 from .lease import Lease
@@ -46,6 +47,8 @@ class Master:
         self.record = record
         self.created_at = now()
         self._lease: Lease | None = None
+        self._spare: Conversation | None = None
+        self._inode: tuple[int, int] | None = None  # of its socket
         self._on_lost: list[Callable[[], object]] = []
         self._stopping: asyncio.Task[None] | None = None
 
@@ -63,6 +66,7 @@ class Master:
         ref = weakref.ref(master)
         lease, pid = await Lease.take(entry.socket, lambda: _lost(ref), timeout)
         master._lease = lease
+        master._inode = _inode(entry.socket)
         try:
             process = ProcessId.of(pid)
             if process is None or not lease.held:
@@ -131,8 +135,8 @@ class Master:
 
     @property
     def usable(self) -> bool:
-        """Alive, and its socket is still in the directory. Starts nothing; takes microseconds."""
-        return self.alive and self._stopping is None and os.path.exists(self.entry.socket)
+        """Alive, and its socket is still at its place, and is its own. Takes microseconds."""
+        return self.alive and self._stopping is None and _inode(self.entry.socket) == self._inode
 
     def usage(self) -> Usage | None:
         """What the master costs this machine; None when it is gone."""
@@ -254,14 +258,31 @@ class Master:
             log.warning("%s: `ssh -O %s` got no answer", self.entry.name, operation)
             return False
 
+    def keep_spare(self) -> None:
+        """Keeps a conversation ready beside the lease, for when no other can be made any more.
+
+        The socket may be removed, or its directory, while commands run that are to be ended.
+        """
+        if self._spare is None and self.alive:
+            with contextlib.suppress(OSError):
+                self._spare = Conversation(self.entry.socket, _nothing, _nothing)
+
+    def take_spare(self) -> Conversation | None:
+        """That conversation, once."""
+        spare, self._spare = self._spare, None
+        return spare
+
     def _drop_lease(self) -> None:
+        spare = self.take_spare()
+        if spare is not None:
+            spare.close()
         if self._lease is not None:
             self._lease.close()
             self._lease = None
 
     def _died(self) -> None:
         log.debug("%s: the master ended", self.entry.name)
-        self._lease = None
+        self._drop_lease()
         callbacks, self._on_lost = self._on_lost, []
         for callback in callbacks:
             callback()
@@ -286,6 +307,18 @@ async def end_process(process: ProcessId) -> bool:
             return True
     log.error("pid %d did not end after SIGKILL", process.pid)
     return False
+
+
+def _inode(path: os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _nothing(_: object) -> None:
+    """Nobody listens yet."""
 
 
 def _lost(ref: weakref.ref[Master]) -> None:

@@ -10,6 +10,7 @@ the status lies ready by then.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -150,7 +151,7 @@ class MuxEngine:
             raise command_too_long()
         if stdin == subprocess.DEVNULL:
             stdin = _null()
-        conversation = Conversation(self._socket, _nothing, _nothing)
+        conversation = self._converse()
         try:
             conversation.send(message, (stdin, stdout, stderr))
         except BaseException as error:
@@ -159,6 +160,9 @@ class MuxEngine:
                 raise ConfigError(f"the command cannot be sent: {error}") from error
             raise
         return MuxSession(conversation)
+
+    def _converse(self) -> Conversation:
+        return Conversation(self._socket, _nothing, _nothing)
 
     @property
     def usable(self) -> bool:
@@ -176,6 +180,19 @@ class MuxEngine:
     async def ask(self, operation: Literal["stop", "exit"], timeout: float) -> bool:
         """Stop listening, or terminate."""
         return await ask(self._master.entry.socket, operation, timeout)
+
+
+class SpareEngine(MuxEngine):
+    """One session more, on a master whose control socket is gone: to end what runs there.
+
+    The master keeps a conversation ready for that: no connection can be made later.
+    """
+
+    def _converse(self) -> Conversation:
+        conversation = self._master.take_spare()
+        if conversation is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        return conversation
 
 
 _null_device = -1
