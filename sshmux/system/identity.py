@@ -98,10 +98,11 @@ class ProcessId:
         with contextlib.suppress(ProcessLookupError, PermissionError), self._pinned() as pinned:
             if not self.alive:
                 return
-            if pinned is None:
-                os.kill(self.pid, number)
-            else:
-                signal.pidfd_send_signal(pinned, number)
+            if pinned is not None:
+                with contextlib.suppress(PermissionError):  # of a sandbox that does not know it
+                    signal.pidfd_send_signal(pinned, number)
+                    return
+            os.kill(self.pid, number)
 
     @contextlib.contextmanager
     def _pinned(self) -> Iterator[int | None]:

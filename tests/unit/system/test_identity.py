@@ -69,6 +69,17 @@ def test_signals_arrive_without_a_free_descriptor(
     assert sleeper.wait(5) == -signal.SIGTERM
 
 
+def test_signals_arrive_in_a_sandbox_that_knows_no_descriptors_of_processes(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(descriptor: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", forbidden, raising=False)
+    identity(sleeper.pid).signal(signal.SIGTERM)
+    assert sleeper.wait(5) == -signal.SIGTERM
+
+
 @linux
 @pytest.mark.parametrize("name", [") S 1 2 3", "a b", "((", "\n) Z"])
 def test_the_name_of_a_program_misleads_nobody(tmp_path: Path, name: str) -> None:
