@@ -6,13 +6,13 @@ import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from .checks import check_seconds
 from .errors import ConfigError, ConnectionReleased
 from .forwards.methods import ForwardMethods
 from .openssh.control.master import Master
-from .openssh.remote import LOGIN_SHELL, merged, needs_shell
+from .openssh.remote import LOGIN_SHELL, merged, needs_shell, tied
 from .session.arguments import check_command, check_encoding, input_bytes
 from .session.completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .session.execution import ExecutionOptions, Scope
@@ -80,6 +80,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         stdout: Target | None = None,
         term_type: str | None = None,
         term_size: Sequence[int] = TERM_SIZE,
+        on_lost: Literal["leave", "end"] = "leave",
     ) -> CompletedProcess[Any]:
         """Runs a command and returns when it has ended and all its output was read.
 
@@ -103,6 +104,9 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
                 `stdout` is empty then. Not with a terminal.
             term_type, term_size: a terminal for it, as for `create_process`. All it writes is in
                 `stdout`, with the terminal's line ends (CR LF); `input` is typed, with Ctrl-D.
+            on_lost: what becomes of the command when the link is lost. "leave": it runs on, as
+                with ssh. "end": a watcher beside it on the remote (a shell that looks every
+                second) ends its process group once the server has noticed the loss.
 
         Raises:
             ProcessError: `check` is set and the command failed.
@@ -126,12 +130,17 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             raise ConfigError("stdout= does not go with term_type=: use create_process()")
         if timeout is not None:
             check_seconds("timeout", timeout)
+        if on_lost not in ("leave", "end"):
+            raise ConfigError(f"on_lost={on_lost!r}: use 'leave' or 'end'")
+        if on_lost == "end" and self._link.shell == "none":
+            raise ConfigError('on_lost="end" needs a login shell: not with remote_shell="none"')
+        tie = on_lost == "end"
         try:
             if timeout is None:
-                status = await self._run(request, command, env, cwd, stdout)
+                status = await self._run(request, command, env, cwd, stdout, tie)
             else:
                 async with asyncio.timeout(timeout) as deadline:
-                    status = await self._run(request, command, env, cwd, stdout)
+                    status = await self._run(request, command, env, cwd, stdout, tie)
         except TimeoutError:
             if timeout is None or not deadline.expired():
                 raise
@@ -445,8 +454,10 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         env: Mapping[str, str] | None,
         cwd: str | None,
         stdout: Target | None,
+        tie: bool,
     ) -> int:
-        request.line = await self._line(command, env, cwd)
+        line = await self._line(command, env, cwd)
+        request.line = tied(line) if tie else line
         if stdout is None:
             return await self._link.execute(request, self._scope)
         with descriptor_of(stdout) as request.stdout:

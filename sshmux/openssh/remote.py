@@ -246,6 +246,20 @@ def merged(line: str, shell: Shell) -> str:
     return f"exec 2>&1; {line}" if shell == "posix" else line
 
 
+def tied(line: str) -> str:
+    """The line, with a watcher beside it that ends its process group when its session is lost.
+
+    sshd's process for the connection is the login shell's parent; when that has gone, the shell has
+    another. Looked at every second, in the background, for as long as the shell lives.
+    """
+    return (
+        'sh -c \'p=$PPID; up() { ps -o ppid= -p $p || cut -d" " -f4 /proc/$p/stat; }; s=$(up); '
+        '( while kill -0 $p; do sleep 1; [ "$(up)" = "$s" ] || break; done; '
+        'trap "" TERM HUP; kill -0 $p && { kill -TERM -$p; sleep 2; kill -KILL -$p; } ) '
+        f"</dev/null >/dev/null 2>&1 &'; {line}"
+    )
+
+
 def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
     """A line that ends process groups: SIGTERM, up to 2 s, SIGKILL.
 

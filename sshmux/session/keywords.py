@@ -6,7 +6,7 @@ What they mean is said where they are taken; a test compares the names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from .redirect import Target
 
@@ -35,6 +35,7 @@ class RunKeywords(TypedDict, total=False):
     stdout: Target | None
     term_type: str | None
     term_size: Sequence[int]
+    on_lost: Literal["leave", "end"]
 
 
 class ProcessKeywords(TypedDict, total=False):
