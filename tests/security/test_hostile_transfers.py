@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,19 @@ async def test_what_arrives_is_harmless(home: Path) -> None:
             if case == "a device" and os.geteuid() != 0:
                 continue  # nobody but root can make one
             liar.runs(program(members, home))
-            for _ in range(2):  # the second time into what the first has left
+            # Nobody but root gets into a directory of mode 0, his own or not.
+            closed = case == "a directory of mode 0" and os.geteuid() != 0
+            for _ in range(1 if closed else 2):  # the second time into what the first has left
                 await liar.connection.get("data", home, recurse=True, preserve=preserve)
             unharmed(home)
             assert (home / "data" / "x").read_text() == "evil"
             harmless(home / "data", case, links=False, strict=not preserve)
-            shutil.rmtree(home / "data")
+            clear(home / "data")
+
+
+def clear(directory: Path) -> None:
+    subprocess.run(["chmod", "-R", "u+rwX", directory], check=True)
+    shutil.rmtree(directory)
 
 
 def harmless(top: Path, case: str, *, links: bool, strict: bool) -> None:
@@ -211,7 +219,7 @@ async def test_a_source_that_lies_to_the_target_of_a_copy(home: Path) -> None:
             unharmed(home)
             if (home / "data").exists():
                 harmless(home / "data", case, links=True, strict=True)
-                shutil.rmtree(home / "data")
+                clear(home / "data")
 
 
 @pytest.mark.parametrize("way", ["put", "get"])
