@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +30,9 @@ from sshmux.login.totp import OneTimeCodes
 from sshmux.openssh.askpass.prompts import classify
 from sshmux.openssh.control.dial import DialOptions
 from sshmux.openssh.control.directory import ControlDir
+from sshmux.openssh.control.entry import Entry
+from sshmux.openssh.control.master import Master
+from sshmux.openssh.control.record import Record, node
 from sshmux.openssh.resolve import Resolved
 from sshmux.system.secret import Secret
 
@@ -130,8 +132,9 @@ class World:
             self.now -= 1
 
     def master(self) -> Any:
-        record = SimpleNamespace(login_factor=self.login_factor)
-        return SimpleNamespace(record=record, config=ConnectionConfig("hpc"))
+        """One that was never held: a config, a name and a record."""
+        record = Record("n", "c", "1", "hpc", "d", node(), 0.0, 0, login_factor=self.login_factor)
+        return Master(ConnectionConfig("hpc"), Entry(self.directory, "n"), record)
 
     def make(
         self,
