@@ -95,11 +95,14 @@ if TYPE_CHECKING:
     from .pool.events import Event as Event
     from .pool.events import State as State
     from .pool.slots import PooledConnection as PooledConnection
+    from .runner.dialects.base import Partition as Partition
+    from .runner.dialects.base import QueueRow as QueueRow
     from .runner.handle import JobHandle as JobHandle
     from .runner.job import ClusterOptions as ClusterOptions
     from .runner.job import Job as Job
     from .runner.job import Line as Line
     from .runner.job import Resources as Resources
+    from .runner.runner import RemoteRunner as RemoteRunner
     from .runner.states import JobState as JobState
     from .runner.states import JobStatus as JobStatus
     from .runner.states import Reason as Reason
@@ -287,6 +290,9 @@ _HOMES = {
     "JobError": "errors",
     "SubmitRefused": "errors",
     "JobNotFound": "errors",
+    "RemoteRunner": "runner.runner",
+    "QueueRow": "runner.dialects.base",
+    "Partition": "runner.dialects.base",
     "Job": "runner.job",
     "Resources": "runner.job",
     "ClusterOptions": "runner.job",
