@@ -18,10 +18,10 @@ from ..transfer import arrival, local_tar
 from ..transfer.arrival import Arrival
 from ..transfer.files import mask
 from . import scripts
-from .cluster import ClusterJobs
 from .handle import JobHandle
 from .job import Line, check_relative
 from .states import JobStatus
+from .watching import ClusterJobs
 
 _PIECE = 4 * 1024 * 1024  # bytes that are read at once
 _LONGEST = 1024 * 1024  # bytes of a line; a longer one comes in pieces

@@ -111,19 +111,22 @@ class Records:
             )
             self._insert(record)
 
-    def update(self, record: Record) -> None:
-        """What is known now. What is final stays as it is."""
+    def update(self, *records: Record) -> None:
+        """What is known now, in one write. What is final stays as it is."""
         with transaction(self._open):
-            self._open.execute(
+            self._open.executemany(
                 "UPDATE jobs SET handle = ?, spec = ?, phase = ?, tries = ?, not_before = ?,"
                 " native_id = ?, final = ?, status = ?, updated = ?"
                 " WHERE cluster = ? AND token = ? AND final = 0",
-                (
-                    *(str(record.handle), record.spec, record.phase.value, record.tries),
-                    *(record.not_before, record.status.native_id, int(record.status.final)),
-                    *(json.dumps(record.status.as_dict()), time.time()),
-                    *(record.cluster, record.token),
-                ),
+                [
+                    (
+                        *(str(record.handle), record.spec, record.phase.value, record.tries),
+                        *(record.not_before, record.status.native_id, int(record.status.final)),
+                        *(json.dumps(record.status.as_dict()), time.time()),
+                        *(record.cluster, record.token),
+                    )
+                    for record in records
+                ],
             )
 
     def get(self, cluster: str, token: str) -> Record | None:

@@ -15,13 +15,14 @@ from ..checks import check_seconds
 from ..errors import ConfigError, JobError, JobNotFound
 from ..errors import TimeoutError as Timeout
 from . import outputs, scripts
-from .cluster import ClusterJobs, refused
 from .dialects.base import Partition, QueueRow
 from .handle import JobHandle, cluster_of, cluster_text, new_token, token_of_key
 from .job import ClusterOptions, Job, Line
 from .records import Records
 from .remote import Lends, Remote
 from .states import JobStatus
+from .submitting import refused
+from .watching import ClusterJobs
 
 Stream = Literal["stdout", "stderr"]
 

@@ -268,7 +268,7 @@ KILLED = """
 import asyncio, os, signal, sys
 import sshmux
 from sshmux import ClusterOptions, ConnectionManager, Job, RemoteRunner
-from sshmux.runner import cluster, records
+from sshmux.runner import records, submitting
 
 where, directory, config, alias, jobs, store, key = sys.argv[1:]
 
@@ -278,11 +278,11 @@ def die(*_, **__):
 if where == "planned":
     records.Records.plan = lambda self, rows, plan=records.Records.plan: (plan(self, rows), die())
 elif where == "before staging":
-    cluster.ClusterJobs._stage = die
+    submitting.Submissions._stage = die
 elif where == "after staging":
-    cluster.ClusterJobs._step = die
+    submitting.Submissions._step = die
 elif where == "submitted":
-    cluster.ClusterJobs._submitted = die
+    submitting.Submissions._submitted = die
 
 async def main():
     async with ConnectionManager(control_dir=directory) as manager:
