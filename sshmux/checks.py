@@ -146,6 +146,15 @@ _IN_TOKENS: dict[str, Callable[[str, object], None]] = {
 }
 
 
+def check_unquoted(name: str, path: os.PathLike[str] | None) -> None:
+    """Raises `ConfigError` for a path that ssh puts into a shell's command as it is."""
+    if path is not None and (found := _HOST_FORBIDDEN.search(os.fspath(path))):
+        raise ConfigError(
+            f"{name} {os.fspath(path)!r} has {found.group()!r} in it: ssh gives it to a shell when "
+            "it logs in to a jump host. Rename it"
+        )
+
+
 def check_option(name: object, value: object) -> str | int | bool | tuple[str, ...]:
     """An option of ssh_config, as it is kept. Raises `ConfigError`."""
     if not isinstance(name, str) or not _OPTION_NAME.match(name):

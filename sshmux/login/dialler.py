@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import check_host
+from ..checks import check_host, check_unquoted
 from ..config import ConnectionConfig
 from ..errors import (
     ConnectTimeout,
@@ -255,6 +255,8 @@ class Dialler:
         hosts: list[Host] = [(self.config, resolved)]
         if resolved.proxied and self._jump is None:
             hosts += await hops(self.config, resolved)
+            if resolved.proxy_jump is not None:  # ssh.c makes a ProxyCommand with -F in it
+                check_unquoted("config_file", self.config.config_file)
         return await gather(self._context.credentials, hosts, sorted(self.also))
 
     async def _shared_jump(self, resolved: Resolved) -> JumpHost | None:

@@ -106,3 +106,27 @@ async def test_a_host_name_of_ssh_config_reaches_no_shell_of_ours(
             with pytest.raises(sshmux.Error):
                 await manager.connect("t")
     assert not mark.exists()
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("shared", [True, False])
+async def test_the_name_of_a_config_file_reaches_no_shell(
+    short_dir: Path, tmp_path: Path, shared: bool
+) -> None:
+    """For a jump that is left to ssh, ssh makes a ProxyCommand with `-F NAME`, unquoted."""
+    config = tmp_path / "config $(touch mark; echo)"
+    async with PrivateServer() as server:
+        config.write_text(
+            f"{server.config_file.read_text()}\n"
+            f"Host target\n HostName 127.0.0.1\n Port {server.port}\n User {server.username}\n"
+            f" ProxyJump {server.alias}\n IdentityFile {server.key_file}\n"
+            f" UserKnownHostsFile {server.known_hosts_file}\n"
+        )
+        async with ConnectionManager(control_dir=short_dir, share_jump_hosts=shared) as manager:
+            manager.register_cluster("t", "target", config_file=config)
+            if shared:
+                assert await manager.test_connection("t")
+            else:
+                with pytest.raises(sshmux.ConfigError, match="config_file"):
+                    await manager.connect("t")
+    assert not Path("mark").exists()
