@@ -1,0 +1,181 @@
+"""The cells of the table, really done. A tenth of them by default: see `_chosen`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sshmux
+from sshmux import ConnectionManager
+from sshmux.testing import PrivateServer
+
+from ..support import control_directory, masters, nothing_left
+from .relay import Relay
+from .table import FAULTS, SITUATIONS, Fault, World
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="looks into /proc, and sets others' limits"
+)
+
+ENGINES = ("ssh", "mux")
+CELLS = [(fault, doing, engine) for fault in FAULTS for doing in SITUATIONS for engine in ENGINES]
+SEED = os.environ.get("SSHMUX_FAULTS", "") or time.strftime("%Y%m%d")
+_RECOVERY = 15.0  # seconds for the next borrower to get a connection that works
+_SURE = 25.0  # seconds after which it is a hang
+
+
+def _chosen() -> list[tuple[str, str, str]]:
+    """All with SSHMUX_FAULTS=all; else a tenth, by that number, or the day's."""
+    if SEED == "all":
+        return CELLS
+    return random.Random(SEED).sample(CELLS, len(CELLS) // 10)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default suite does not wait for what is only patience; the table is of the real one."""
+    if SEED != "all":
+        monkeypatch.setattr("sshmux.session.watch._SOON", 0.4)
+        monkeypatch.setattr("sshmux.session.watch._PING", 0.8)
+
+
+@pytest.mark.parametrize(("fault", "doing", "engine"), _chosen())
+async def test_cell(
+    fault: str, doing: str, engine: str, tmp_path: Path, record_property: Any
+) -> None:
+    print(f"SSHMUX_FAULTS={SEED}")  # shown when it fails: how to have the same cells again
+    cell = _Cell(FAULTS[fault], doing, engine)
+    with control_directory() as directory:
+        async with PrivateServer(login_shell="/bin/sh") as server, Relay(server.port) as relay:
+            world = World(server, relay, tmp_path / "here", tmp_path / "there")
+            world.local.mkdir()
+            world.remote.mkdir()
+            await cell.run(directory, world)
+        assert masters(directory) == []
+    cell.check()
+    found = {path.name for path in (*world.local.iterdir(), *world.remote.iterdir())}
+    assert found <= {"source", "target"}, "something was left"
+    report = os.environ.get("SSHMUX_FAULTS_REPORT")
+    if report:
+        line = json.dumps([fault, doing, engine, cell.told, round(cell.seconds, 1)])
+        with open(report, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+class _Cell:
+    """One run of one cell, and what was seen."""
+
+    def __init__(self, fault: Fault, doing: str, engine: str) -> None:
+        self.fault = fault
+        self.doing = doing
+        self.engine = engine
+        self.seconds = 0.0
+        self.outcome: object = None
+
+    @property
+    def told(self) -> str:
+        """What the caller got, in a word."""
+        error = isinstance(self.outcome, BaseException)
+        return type(self.outcome).__name__ if error else "goes on"
+
+    async def run(self, directory: Path, world: World) -> None:
+        async with nothing_left():
+            manager = ConnectionManager(
+                control_dir=directory, engine=self.engine, pool_size=2, drain_timeout=0.5
+            )
+            async with manager:
+                for cluster in ("it", "other"):
+                    port = world.relay.port if cluster == "it" else world.server.port
+                    self._register(manager, cluster, world.server, port)
+                await self._happens(manager, world)
+                await self._recovers(manager)
+
+    def _register(
+        self, manager: ConnectionManager, cluster: str, server: PrivateServer, port: int
+    ) -> None:
+        manager.register_cluster(
+            cluster,
+            server.host,
+            port,
+            server.username,
+            server.key_file,
+            strict_host_key_checking="accept-new",
+            known_hosts_file=server.known_hosts_file.with_name("relay-known-hosts"),
+            config_file=server.config_file,
+            keepalive_interval=1,
+            timeout=6,
+        )
+
+    async def _happens(self, manager: ConnectionManager, world: World) -> None:
+        ready, done = asyncio.Event(), asyncio.Event()
+
+        async def work() -> object:
+            async with manager.get_connection("it") as connection:
+                await connection.run("true")
+                world.use(connection)
+                situation = SITUATIONS[self.doing]
+                return await situation(connection, world, ready.set, done)
+
+        task = asyncio.ensure_future(work())
+        await asyncio.wait_for(ready.wait(), 10)
+        started = time.monotonic()
+        await self.fault.apply(world)
+        done.set()
+        await asyncio.wait((task,), timeout=_SURE)
+        self.seconds = time.monotonic() - started
+        hangs = not task.done()
+        world.relay.rate = 0
+        self.fault.heal(world)
+        if hangs:
+            task.cancel()
+            await asyncio.wait((task,))
+        assert not hangs, f"nothing within {_SURE:g} s"
+        self.outcome = task.exception() or task.result()
+
+    async def _recovers(self, manager: ConnectionManager) -> None:
+        for cluster in ("it", "other"):
+            async with manager.get_connection(cluster, timeout=_RECOVERY) as connection:
+                assert (await connection.run("echo well", timeout=5)).stdout == "well\n"
+
+    def check(self) -> None:
+        """The outcome is the right one, and came in time."""
+        outcome, error = self.outcome, isinstance(self.outcome, BaseException)
+        if error and not isinstance(outcome, sshmux.Error):
+            raise AssertionError(f"not an error of ours: {outcome!r}")
+        assert self.seconds <= self.fault.bound + 2.5, f"{self.seconds:.1f} s: {outcome!r}"
+        if self.doing == "timed":
+            self._check_timed()
+        elif self.doing == "lent":
+            # Nothing was under way, so a new log-in may serve; else it says that it did not run.
+            fine = outcome == "done\n" and self.fault.outcome != "goes on"
+            assert fine or getattr(outcome, "started", 0) is not True
+        elif self.fault.outcome == "goes on":
+            assert outcome == "done\n", repr(outcome)
+        else:
+            assert isinstance(outcome, sshmux.ConnectionLost), repr(outcome)
+
+    def _check_timed(self) -> None:
+        """Nothing that was not seen is said of the end."""
+        text = str(self.outcome)
+        assert isinstance(self.outcome, sshmux.ProcessTimeout | sshmux.ConnectionLost), text
+        if self.fault.outcome == "goes on" and "descriptors" not in self.fault.words:
+            assert "ended on the remote as well" in text
+        elif self.fault.outcome == "lost":
+            assert "ended on the remote as well" not in text
+
+
+def test_the_table_is_whole() -> None:
+    def every() -> Iterator[tuple[str, str, str]]:
+        yield from CELLS
+
+    assert len(set(every())) == len(FAULTS) * len(SITUATIONS) * len(ENGINES)
+    assert 10 <= len(random.Random(SEED).sample(CELLS, len(CELLS) // 10)) <= len(CELLS) / 10
