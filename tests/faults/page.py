@@ -15,12 +15,15 @@ _HEAD = """\
 # Reliability
 
 What becomes of what is under way when something goes wrong, and how soon the caller knows. Each
-line was really done, on a real sshd, and written by `scripts/faults`: {date}, {ssh}, {system},
-Python {python}. Each run also asserts that the next borrower gets a connection that works within
-15 s, that another cluster goes on, and that no process, socket, record, descriptor, task or
-temporary file is left. `keepalive_interval=1`; with the default of 60 a network that swallows
-everything, and a server that is frozen, are known after 3 to 4 minutes, and a master that is
-stopped after 15 s.
+line was really done, on a real sshd, and written by `scripts/faults`:
+
+- {date}, {system}, Python {python}
+- {ssh}
+- `keepalive_interval=1`. With the default of 60 a network that swallows everything, and a server
+  that is frozen, are known after 3 to 4 minutes, and a master that is stopped after 15 s
+
+Each run also asserts that the next borrower gets a connection that works within 15 s, that another
+cluster goes on, and that no process, socket, record, descriptor, task or temporary file is left.
 
 The default test suite runs a tenth of the lines, chosen by the day; `SSHMUX_FAULTS=NUMBER` has them
 again, or others.

@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Self
 
-_PIECE = 16 * 1024
+_PIECE = 64 * 1024
 
 
 class Relay:

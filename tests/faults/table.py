@@ -21,8 +21,8 @@ from sshmux.testing import PrivateServer
 
 from .relay import Relay
 
-SIZE = 1_500_000  # bytes that are moved, a second's worth
-RATE = 1_500_000
+SIZE = 12_000_000  # bytes that are moved: more than fits into the buffers on the way
+RATE = 8_000_000
 
 Outcome = Literal["lost", "goes on"]
 
@@ -141,7 +141,7 @@ Situation = Callable[[Connection, World, Callable[[], object], asyncio.Event], A
 async def lent(
     connection: Connection, world: World, ready: Callable[[], object], done: asyncio.Event
 ) -> object:
-    """A connection is held; the next command comes after the fault. Nothing was under way."""
+    """A connection is held, and used after it. Nothing was under way."""
     ready()
     await done.wait()
     return (await connection.run("echo done")).stdout
@@ -242,7 +242,10 @@ async def forwarding(
             writer.close()
     finally:
         server.close()
-        await asyncio.wait([task for task in serving if task is not None])
+        for task in serving:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*filter(None, serving), return_exceptions=True)
     return "done\n"
 
 
