@@ -468,6 +468,21 @@ async def test_a_master_is_not_adopted_for_another_way_of_ssh_config(
             await end_masters(directory)
 
 
+@pytest.mark.both_engines
+@pytest.mark.parametrize("name", ["a  b", "100%", "100%%x", "%h", "ü\udcff", "q'x", "$HOME"])
+async def test_a_control_directory_of_any_name(short_dir: Path, name: str) -> None:
+    """Its masters are known again by it, and adopted."""
+    directory = short_dir / name
+    async with PrivateServer() as server:
+        for dial in ("auto", "never"):
+            async with ConnectionManager(control_dir=directory, persist=60) as manager:
+                server.register(manager, 1, dial=dial)
+                assert await borrow_and_run(manager, "echo in") == "in"
+                if dial == "never":
+                    await manager.disconnect(1)
+    assert os.listdir(directory) == []
+
+
 async def end_masters(directory: Path) -> None:
     """Ends what was left to be adopted."""
     for entry in ControlDir(directory).entries():

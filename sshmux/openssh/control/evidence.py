@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from ...system.identity import ProcessId
+from ..argv import escape_path
 from .entry import Entry
 from .record import Record
 
@@ -34,7 +35,7 @@ def is_master(process: ProcessId, socket: os.PathLike[str], program: str = "ssh"
     except psutil.Error:
         return False
     is_ssh = any(_SSH.fullmatch(name) or name == os.path.basename(program) for name in names)
-    return mine and is_ssh and _plain(socket) in _plain(" ".join(words)) and process.alive
+    return mine and is_ssh and _named(socket, " ".join(words)) and process.alive
 
 
 def recorded_master(entry: Entry, record: Record) -> ProcessId | None:
@@ -45,9 +46,9 @@ def recorded_master(entry: Entry, record: Record) -> ProcessId | None:
     return process
 
 
-def _plain(text: os.PathLike[str] | str) -> str:
-    """A path with every `%` once: an argument has it twice, and a process's title once."""
-    return os.fspath(text).replace("%%", "%")
+def _named(socket: os.PathLike[str], line: str) -> bool:
+    """Whether the socket is in a command line: as an argument of `-S`, or in a title, as it is."""
+    return os.fspath(socket) in line or escape_path(socket) in line
 
 
 def is_mine(entry: Entry) -> bool:
