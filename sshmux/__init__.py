@@ -95,6 +95,8 @@ if TYPE_CHECKING:
     from .pool.events import Event as Event
     from .pool.events import State as State
     from .pool.slots import PooledConnection as PooledConnection
+    from .runner.database import ClusterRow as ClusterRow
+    from .runner.database import Database as Database
     from .runner.dialects.base import Partition as Partition
     from .runner.dialects.base import QueueRow as QueueRow
     from .runner.handle import JobHandle as JobHandle
@@ -291,6 +293,8 @@ _HOMES = {
     "SubmitRefused": "errors",
     "JobNotFound": "errors",
     "RemoteRunner": "runner.runner",
+    "Database": "runner.database",
+    "ClusterRow": "runner.database",
     "QueueRow": "runner.dialects.base",
     "Partition": "runner.dialects.base",
     "Job": "runner.job",

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import glob
-import shlex
-from pathlib import Path
-
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-_DEPTH = 8  # of Include in ssh_config; ssh itself allows 16
+from ..openssh.config_hosts import named_hosts
 
 
 @click.command("completion")
@@ -41,28 +37,4 @@ def names(_: click.Context, __: click.Parameter, incomplete: str) -> list[Comple
 
 def hosts(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The `Host` names of ssh_config, patterns left out."""
-    known: set[str] = set()
-    for path in (Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")):
-        known |= _hosts_in(path, path.parent, _DEPTH)
-    return [CompletionItem(name) for name in sorted(known) if name.startswith(incomplete)]
-
-
-def _hosts_in(path: Path, base: Path, depth: int) -> set[str]:
-    found: set[str] = set()
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        try:
-            keyword, *values = shlex.split(line.replace("=", " ", 1), comments=True) or [""]
-        except ValueError:
-            continue
-        if keyword.lower() == "host":
-            found |= {value for value in values if not set(value) & set("*?!")}
-        elif keyword.lower() == "include" and depth > 0:
-            for value in values:
-                pattern = str(base / Path(value).expanduser())
-                for included in sorted(glob.glob(pattern)):
-                    found |= _hosts_in(Path(included), base, depth - 1)
-    return found
+    return [CompletionItem(name) for name in named_hosts() if name.startswith(incomplete)]

@@ -42,6 +42,17 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX jobs_by_key ON jobs (cluster, key) WHERE key IS NOT NULL;
     CREATE INDEX jobs_open ON jobs (cluster, final);
     """,
+    """
+    CREATE TABLE clusters (
+        id TEXT PRIMARY KEY,        -- handle.cluster_text()
+        name TEXT NOT NULL,
+        host TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        username TEXT,
+        key_file TEXT,
+        options TEXT NOT NULL       -- further keywords of register_cluster, as JSON
+    ) WITHOUT ROWID;
+    """,
 )
 
 

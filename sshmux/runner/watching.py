@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import ConfigError, Error
+from ..errors import ConfigError, Error, ManagerClosed
 from ..system.tasks import Threads
 from . import scripts
 from .dialects.base import QueueRow
@@ -176,6 +176,8 @@ class ClusterJobs(Submissions):
                 if self._waiters:
                     await self.poll()
                 trouble = 0.0
+            except ManagerClosed:
+                return
             except (Error, OSError) as error:
                 trouble = min(60.0, 2 * trouble or 1.0)
                 log.warning(
@@ -222,6 +224,8 @@ class ClusterJobs(Submissions):
                     return
                 await self._follow(following, f"=watching {nonce}")
                 pause = 1.0
+            except ManagerClosed:
+                return
             except (Error, OSError) as error:
                 log.info(
                     "%r: the journal of jobs is not followed: %s", self.remote.cluster_id, error
