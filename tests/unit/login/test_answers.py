@@ -395,10 +395,10 @@ async def test_waiting_for_a_turn_is_not_held_against_the_log_in_nor_the_user() 
         await asyncio.sleep(0.1)
         return "typed"
 
-    asking = PromptQueue(user, 0.25)  # for each question: five together take longer
+    asking = PromptQueue(user, 0.45)  # for each question: five together take longer
 
     async def one() -> str | None:
-        deadline = Deadline(0.05)
+        deadline = Deadline(0.2)  # waiting for one's turn takes longer
         answers = PromptAnswerer(NOTHING, asking, OneTimeCodes(), named=True, deadline=deadline)
         async with deadline.enforced():
             return await said(answers, "a@b's password: ")
