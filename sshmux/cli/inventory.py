@@ -44,7 +44,8 @@ class Item:
         """Sessions that run over it now; None where that cannot be known from outside (macOS).
 
         Each is a connection that the master accepted on its control socket (bound as
-        PATH.XXXXXXXXXXXXXXXX). One socket listens; one more is its owner's lease.
+        PATH.XXXXXXXXXXXXXXXX). One socket listens; two more are its owner's: the lease, and the
+        conversation that is kept ready beside it (`Master.keep_spare`).
         """
         if not self.alive or self.record is None or self.record.master_pid is None:
             return None
@@ -54,7 +55,7 @@ class Item:
             return None
         ours = f"{self.entry.socket}."
         count = sum(address.startswith(ours) for address in sockets)
-        return max(0, count - 1 - self.owned) if count else None
+        return max(0, count - 1 - 2 * self.owned) if count else None
 
     @cached_property
     def state(self) -> str:

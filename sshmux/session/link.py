@@ -79,6 +79,8 @@ class Link:
         self._ended_at = -math.inf  # when a session of ours was last over, by the loop's clock
         self._closing: asyncio.Task[None] | None = None
         self._on_closed = on_closed
+        if not facts.foreign:
+            master.keep_spare()
 
     def __repr__(self) -> str:
         state = self.broken or ("usable" if self.usable else "gone")
@@ -248,7 +250,6 @@ class Link:
     def _look_after(self) -> None:
         if not self._facts.foreign:  # a foreign master may ask somebody, and is not ours to end
             self._watch.begin()
-            self.master.keep_spare()
 
     async def end_attachments(self, scope: Scope | None = None) -> None:
         """Ends what lives by it besides sessions; only one borrower's, with `scope`."""
