@@ -44,7 +44,9 @@ class ClusterRow:
 class Registers(Protocol):
     """A manager, as far as it is needed."""
 
-    register_cluster: Callable[..., None]
+    @property
+    def register_cluster(self) -> Callable[..., None]:
+        """See `ConnectionManager.register_cluster`."""
 
 
 class Database:
