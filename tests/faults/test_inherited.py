@@ -40,6 +40,7 @@ PROGRAM = textwrap.dedent(
                 # A reader that leaves early.
                 told["head"] = (await connection.run("head -c 1", input="x" * 3000000)).stdout
         print("the program's own output", flush=True) if sys.stdout else None
+        os.umask(0o077)
         pathlib.Path(report).write_text(json.dumps(told))
 
     asyncio.run(main(*sys.argv[1:]))
@@ -143,7 +144,7 @@ async def _program(
             text=True,
             timeout=60,
             preexec_fn=state,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         assert report.exists(), done.stderr
         assert masters(directory) == []
