@@ -666,3 +666,29 @@ async def test_a_master_that_is_leaving_counts_until_its_process_is_gone() -> No
             async with manager.get_connection(1) as connection:
                 seen.append(len(masters(manager.control_dir.path)))
             assert seen == [1]
+
+
+async def test_a_task_that_waits_for_itself_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server:
+        async with managed(server, pool_size=1, leak_threshold=0.3) as manager:
+
+            async def twice() -> None:
+                async with manager.get_connection(1), manager.get_connection(1, timeout=1):
+                    pass
+
+            with pytest.raises(sshmux.AcquireTimeout):
+                await asyncio.create_task(twice(), name="twice")
+            assert "the same task (twice) waits for another one" in caplog.text
+
+
+async def test_what_a_subscriber_raises_goes_to_the_loops_handler() -> None:
+    seen: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+
+    def subscriber(event: object) -> None:
+        raise KeyError("mine")
+
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        manager.subscribe(subscriber)
+        assert await borrow_and_run(manager, "echo well") == "well"
+    assert any(isinstance(each["exception"], KeyError) for each in seen)  # type: ignore[index]

@@ -48,6 +48,7 @@ class Master:
         self.created_at = now()
         self._lease: Lease | None = None
         self._spare: Conversation | None = None
+        self._path = os.fspath(entry.socket)
         self._inode: tuple[int, int] | None = None  # of its socket
         self._on_lost: list[Callable[[], object]] = []
         self._stopping: asyncio.Task[None] | None = None
@@ -66,7 +67,7 @@ class Master:
         ref = weakref.ref(master)
         lease, pid = await Lease.take(entry.socket, lambda: _lost(ref), timeout)
         master._lease = lease
-        master._inode = _inode(entry.socket)
+        master._inode = _inode(master._path)
         try:
             process = ProcessId.of(pid)
             if process is None or not lease.held:
@@ -136,7 +137,7 @@ class Master:
     @property
     def usable(self) -> bool:
         """Alive, and its socket is still at its place, and is its own. Takes microseconds."""
-        return self.alive and self._stopping is None and _inode(self.entry.socket) == self._inode
+        return self.alive and self._stopping is None and _inode(self._path) == self._inode
 
     def usage(self) -> Usage | None:
         """What the master costs this machine; None when it is gone."""
@@ -309,7 +310,7 @@ async def end_process(process: ProcessId) -> bool:
     return False
 
 
-def _inode(path: os.PathLike[str]) -> tuple[int, int] | None:
+def _inode(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:
