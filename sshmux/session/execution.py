@@ -15,10 +15,10 @@ from ..openssh.diagnostics import may_be_clients_own
 from ..openssh.engines.shape import NO_OPTIONS, End, Engine, Session, SessionOptions
 from ..openssh.remote import Preamble
 from ..system.descriptors import check_descriptor
-from ..system.feeding import Feed
-from ..system.pipes import Reader, Writer
+from ..system.pipes import Reader
 from ..system.pty import Pty, Terminal
 from ..system.tasks import settle
+from .input import SessionInput
 
 _LATE_OUTPUT = 2.0  # seconds for the master to close the pipes once the client has ended
 _KEPT = 4096  # bytes of stderr kept for a diagnosis while the command has not announced itself
@@ -105,8 +105,8 @@ class Execution:
     """A running session. It is over when its end is known and both pipes were read empty."""
 
     __slots__ = (
-        *("_announced", "_feed", "_held", "_input", "_late", "_loop", "_patience"),
-        *("_readers", "_request", "_session", "_stdin", "_waiting", "_watching", "_writer"),
+        *("_announced", "_held", "_input", "_late", "_loop", "_patience", "_readers"),
+        *("_request", "_session", "_waiting", "_watching"),
         *("aborted", "began_at", "early_stderr", "failure", "over", "preamble", "pty"),
     )
 
@@ -130,12 +130,9 @@ class Execution:
         self._watching: list[asyncio.Future[None]] = []  # for the end, or a failure of ours
         self._announced: list[asyncio.Future[None]] = []  # for the start
         self._late: asyncio.TimerHandle | None = None
-        self._writer: Writer | None = None
-        self._input = -1  # where the input goes, once the command has announced itself
-        self._feed: Feed | None = None
+        self._input: SessionInput | None = None
         self._patience: asyncio.TimerHandle | None = None  # with the announcement
         self.pty: Pty | None = None
-        self._stdin = -1  # our end of its pipe, until somebody takes it
         self._readers: list[Reader] = []
         self._session = self._start(engine, options)
         if request.opened is not None:
@@ -153,7 +150,7 @@ class Execution:
         request.fate = "unknown"
         waits = self.tells  # for the announcement, if there is any input
         theirs: list[int] = []  # closed here once the session has them
-        stdin, writing = subprocess.DEVNULL, -1
+        stdin = subprocess.DEVNULL
         try:
             stdout = request.stdout
             if request.terminal is not None and not isinstance(stdout, int):
@@ -170,36 +167,26 @@ class Execution:
                 theirs.append(stdin)
             elif request.stdin is not None and not waits:
                 stdin = request.stdin
-            elif request.stdin is not None:
-                stdin, writing = os.pipe()
+            elif request.input or request.feed or request.stdin is not None:
+                data = None if request.feed else request.input
+                self._input = SessionInput(data, request.stdin, request.greeting)
+                stdin = self._input.reading
                 theirs.append(stdin)
-                self._feed = Feed(os.dup(request.stdin), writing)
-                writing = -1
-            elif request.input or request.feed:
-                stdin, writing = os.pipe()
-                theirs.append(stdin)
-                if request.greeting:
-                    os.write(writing, request.greeting)  # an empty pipe: there is room
             if not request.vital:
-                check_descriptor(max(stderr, writing, *theirs))
+                ours = -1 if self._input is None else self._input.descriptor
+                check_descriptor(max(stderr, ours, *theirs))
             line = self.preamble.wrap(request.line, terminal=self.pty is not None)
             session = engine.open_session(
                 line, stdin=stdin, stdout=stdout, stderr=stderr, options=options
             )
         except BaseException:
             self._let_go()
-            if writing >= 0:
-                os.close(writing)
             raise
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        if request.feed:
-            self._stdin = writing
-        elif writing >= 0 and waits:
-            self._input = writing
-        elif writing >= 0:
-            self._writer = Writer(writing, request.input or b"")
+        if self._input is not None and not waits:
+            self._input.go()
         return session
 
     @property
@@ -210,7 +197,7 @@ class Execution:
     @property
     def input_waits(self) -> bool:
         """Whether there is input that does not leave before the command has told of itself."""
-        waits = self._input >= 0 or self._feed is not None or self._stdin >= 0
+        waits = self._input is not None and self._input.waits
         return self.tells and (waits or self.pty is not None)
 
     def expect(self, timeout: float, error: Callable[[], Exception]) -> None:
@@ -222,13 +209,6 @@ class Execution:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-    def _let_input_go(self) -> None:
-        if self._feed is not None:
-            self._feed.begin()
-        if self._input >= 0:
-            writing, self._input = self._input, -1
-            self._writer = Writer(writing, self._request.input or b"")
 
     def _open_terminal(self, terminal: Terminal) -> Pty:
         pty = Pty(terminal)
@@ -268,8 +248,7 @@ class Execution:
 
     def take_stdin(self) -> int:
         """Our end of stdin's pipe, for whoever closes it; -1 if there is none."""
-        taken, self._stdin = self._stdin, -1
-        return taken
+        return -1 if self._input is None else self._input.take()
 
     @property
     def readers(self) -> list[Reader]:
@@ -298,7 +277,8 @@ class Execution:
         if self.pty is not None:
             self.pty.begin()
         self._expected()
-        self._let_input_go()
+        if self._input is not None:
+            self._input.go()
         _wake(self._announced)
         self.begin()
 
@@ -461,17 +441,9 @@ class Execution:
         if self._late is not None:
             self._late.cancel()
             self._late = None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
         self._expected()
-        if self._feed is not None:
-            self._feed.close()
-        if self._input >= 0:
-            os.close(self._input)
-            self._input = -1
-        if self._stdin >= 0:
-            os.close(self.take_stdin())
+        if self._input is not None:
+            self._input.close()
         for reader in self._readers:
             reader.close()
 
