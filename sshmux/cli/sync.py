@@ -52,4 +52,6 @@ def _sides(words: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
             pair = words[first : first + 2] if first >= 0 else ()
             if len(pair) == 2 and not any(word.startswith("-") for word in pair):
                 return *pair, words[:first] + words[first + 2 :]
-    raise click.UsageError("Give SOURCE and DESTINATION, one of them with a colon in front.")
+    if len(words) < 2:
+        raise click.UsageError("Give SOURCE and DESTINATION, one of them with a colon in front.")
+    return words[-2], words[-1], words[:-2]

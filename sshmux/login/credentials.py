@@ -70,7 +70,7 @@ class Credentials:
     def __repr__(self) -> str:
         return f"<Credentials service={self._service!r}>"
 
-    def set(self, name: str, secret: Secret, *, keep: Keep = True) -> bool:
+    def set(self, name: str, secret: Secret | str, *, keep: Keep = True) -> bool:
         """Stores a secret, replacing an older one. Blocks for at most the deadline.
 
         Returns whether the keyring has it; else it is in memory.
@@ -81,6 +81,7 @@ class Credentials:
 
         Raises `ConfigError` for one that no prompt could take.
         """
+        secret = Secret(secret) if isinstance(secret, str) else secret
         if reason := secret.unfit:
             raise ConfigError(f"the secret {reason}: {_UNFIT_ADVICE}")
         self._absent.pop(name, None)

@@ -275,12 +275,10 @@ def _verdict(log: str, told: str) -> tuple[str, Diagnosis | None]:
     """The line that decides, and what it means."""
     lines = _lines(log)
     if not lines:
-        # Before it can log, ssh complains of its command line and of nothing else.
+        # Before it can log, ssh complains of its command line; after that, it never ends without
+        # a line in its log.
         lines = _lines(told)
-        last = lines[-1] if lines else ""
-        found = _meaning(last)
-        own = found is not None and found.error in (errors.ConfigError, errors.ControlDirError)
-        return last, found if own else None
+        return (lines[-1], _meaning(lines[-1])) if lines else ("", None)
     last = lines[-1]
     if last.startswith(_AFTER_DISCONNECT) and lines[-2:-1]:
         last = lines[-2]

@@ -279,19 +279,26 @@ def end_groups(pids: Iterable[int], terminals: Iterable[int] = ()) -> str:
     leaders = list(terminals)
     return (
         f'exec sh -c \'exec 2>/dev/null; set -f; LC_ALL=C; export LC_ALL; groups="{numbers}"; '
-        "for p in $groups; do kill -0 -$p || "
-        'groups="$groups $(ps -A -o pid= -o pgid= | while read -r q g; do '
-        'case $q in ($p) echo $g ;; esac; done)"; done; '
+        "group() { ps -A -o pid= -o pgid= | while read -r q g; do "
+        "case $q in ($1) echo $g ;; esac; done; }; "
+        "own= singles=; for p in $groups; do if kill -0 -$p; then continue; fi; "
+        "[ $own ] || own=$(group $$); g=$(group $p); "
+        'if [ "$g" = "$own" ]; then singles="$singles $p $(ps -A -o ppid= -o pid= | '
+        'while read -r q c; do case $q in ($p) echo $c ;; esac; done)"; '
+        'else groups="$groups $g"; fi; done; '
         + (_join_terminals(leaders) if leaders else "")
         # One ps for all groups: fifty of them must not take longer than they are waited for.
         + 'look() { left=; all=$(ps -A -o pgid= -o stat= | grep -v Z); all=" $(echo $all) "; '
         "for g in $groups; do if kill -0 -$g; then "
         'case $all in (*" $g "*|"  ") left=1 ;; esac; '
         "else case $(kill -0 -$g 2>&1) in (*ermitted*|*ermission*) left=1 ;; esac; fi; done; "
+        "for q in $singles; do kill -0 $q && left=1; done; "
         '[ -z "$left" ]; }; '
         "for g in $groups; do kill -TERM -$g; kill -CONT -$g; done; "
+        "for q in $singles; do kill -TERM $q; kill -CONT $q; done; "
         "for s in 0.01 0.02 0.05 0.1 0.2 0.5 1; do look && exit 0; sleep $s || sleep 1; done; "
         "for g in $groups; do kill -KILL -$g; done; "
+        "for q in $singles; do kill -KILL $q; done; "
         "for s in 0.01 0.05 0.2; do look && exit 0; sleep $s || sleep 1; done; look'"
     )
 

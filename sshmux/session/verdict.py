@@ -101,10 +101,15 @@ class Verdict:
             raise self._health.lost(full or untold, False if unreached and not sent else None)
 
     def check_answered(self, execution: Execution) -> None:
-        """Raises `ConnectionLost` unless the server has answered to a session, in any way."""
+        """Raises `ConnectionLost` unless the server has answered to a session, in any way.
+
+        An expired password is a `PermissionDenied`.
+        """
         end = execution.end
         assert end is not None  # noqa: S101 - it is over
         words = _early(execution)
+        if end.kind == "exited" and end.status == 1 and session_failure(words) == "expired":
+            raise expired(self._master.config)  # it is answered, and nothing will ever run
         if end.kind == "exited" or self.refused(execution):
             why = no_room(self._master) if end.kind != "exited" else ""
         elif end.kind in ("unclear", "silent") and not end.why:
