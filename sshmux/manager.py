@@ -7,6 +7,7 @@ import logging
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
@@ -33,6 +34,7 @@ from .pool.pool import Pool
 from .pool.registry import Cluster, ConnectionKeywords, Done, PoolKeywords, reject_unknown
 from .pool.shells import ShellBorrow
 from .session.link import ENGINES, Link
+from .system.contexts import CoroutineContext
 from .system.inherited import open_standard_descriptors
 from .system.ownership import Ownership
 from .system.tasks import TaskGroup, run_to_end
@@ -458,18 +460,24 @@ class ConnectionManager(SecretStorage):
         """
         return ShellBorrow(self.get_connection(cluster_id, timeout=timeout))
 
-    async def connect(
+    def connect(
         self, cluster_id: Hashable, *, listener: Callable[[bytes], object] | None = None
-    ) -> Connection:
+    ) -> CoroutineContext[Connection]:
         """Opens a connection of the caller's own, outside the pool and its size.
 
-        Close it with `close()` and `wait_closed()`. Being asked for by hand, it is tried even
-        after a log-in that was refused. Raises what `get_connection` raises.
+        `await` it, and close it with `close()` and `wait_closed()`; or `async with` it. Being asked
+        for by hand, it is tried even after a log-in that was refused. Raises what `get_connection`
+        raises.
 
         Parameters:
             listener: called with what ssh tells of the log-in (LogLevel DEBUG1), in pieces as
                 they come; then it is a new log-in in any case. For finding out what goes wrong.
         """
+        return CoroutineContext(partial(self._connect, cluster_id, listener))
+
+    async def _connect(
+        self, cluster_id: Hashable, listener: Callable[[bytes], object] | None
+    ) -> Connection:
         pool = self._pool(cluster_id)
         pool.dialler.reset()
         self._own_slots += 1

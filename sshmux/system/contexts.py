@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -70,3 +70,35 @@ class AwaitableContext(Generic[T]):
     ) -> None:
         if self._entered is not None:
             await self._entered.__aexit__(kind, error, traceback)
+
+
+class CoroutineContext(AwaitableContext[T], Coroutine[Any, Any, T]):
+    """The same for what was a coroutine once: it can be made a task of as well.
+
+    Parameters:
+        start: makes a coroutine; called when it is first needed.
+    """
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        super().__init__(start)
+        self._begin = start
+        self._coroutine: Coroutine[Any, Any, T] | None = None
+
+    @property
+    def _begun(self) -> Coroutine[Any, Any, T]:
+        if self._coroutine is None:
+            self._coroutine = self._begin()
+        return self._coroutine
+
+    def send(self, value: Any) -> Any:
+        """See `collections.abc.Coroutine`."""
+        return self._begun.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """See `collections.abc.Coroutine`."""
+        return self._begun.throw(*error)
+
+    def close(self) -> None:
+        """See `collections.abc.Coroutine`."""
+        if self._coroutine is not None:
+            self._coroutine.close()

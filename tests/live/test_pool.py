@@ -692,3 +692,27 @@ async def test_what_a_subscriber_raises_goes_to_the_loops_handler() -> None:
         manager.subscribe(subscriber)
         assert await borrow_and_run(manager, "echo well") == "well"
     assert any(isinstance(each["exception"], KeyError) for each in seen)  # type: ignore[index]
+
+
+async def test_a_connection_of_ones_own_is_awaited_entered_or_a_task() -> None:
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with manager.connect(1) as connection:
+            assert (await connection.run("echo entered")).stdout == "entered\n"
+        with pytest.raises(sshmux.ConnectionReleased):
+            await connection.run("true")
+        for made in (
+            asyncio.create_task(manager.connect(1)),
+            asyncio.wait_for(manager.connect(1), 30),
+            manager.connect(1),
+        ):
+            connection = await made
+            assert (await connection.run("echo awaited")).stdout == "awaited\n"
+            connection.close()
+            await connection.wait_closed()
+        task = asyncio.create_task(manager.connect(1))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(sshmux.ConfigError):
+            await manager.connect("nobody")
