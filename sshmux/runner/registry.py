@@ -20,7 +20,7 @@ def dialects() -> dict[str, Dialect]:
     for entry in entry_points(group=GROUP):
         made = entry.load()()
         if not isinstance(made, Dialect):
-            raise ConfigError(f"{entry.value}: this is no dialect: see docs/schedulers.md")
+            raise ConfigError(f"{entry.value}: this is no dialect: see docs/runner.md")
         found[made.name] = made
     own: tuple[Dialect, ...] = (Slurm(), Shell())
     for ours in own:

@@ -28,9 +28,9 @@ _QUEUE = "%i|%F|%K|%T|%r|%V|%S|%e|%P|%N|%u|%j"  # the name last: it may hold any
 _HISTORY = "JobID,State,ExitCode,Reason,Submit,Start,End,NodeList,Partition,JobName"
 _DEPENDENCY = {"ok": "afterok", "any": "afterany", "failed": "afternotok"}
 
-_ID = re.compile(r"(\d+)(?:;[A-Za-z0-9_.-]+)?\Z")
-_ROW_ID = re.compile(r"(\d+)(?:_(\d+)|_\[.*\])?(?:\+\d+)?\Z")
-_STEP_ID = re.compile(r"(\d+)(?:_(\d+))?(?:\+\d+)?(?:\.(\S+))?\Z")
+_ID = re.compile(r"([0-9]{1,12})(?:;[A-Za-z0-9_.-]+)?\Z")
+_ROW_ID = re.compile(r"([0-9]{1,12})(?:_([0-9]{1,12})|_\[.*\])?(?:\+[0-9]+)?\Z")
+_STEP_ID = re.compile(r"([0-9]{1,12})(?:_([0-9]{1,12}))?(?:\+[0-9]+)?(?:\.(\S+))?\Z")
 
 _P, _R = JobState.PENDING, JobState.RUNNING
 _STATES: dict[str, tuple[JobState, str]] = {
@@ -193,11 +193,11 @@ class Slurm:
         submitted, started, ended, partition, nodes, user, name = cells[5:]
         state, reason = _state(word, why, _time(started))
         return QueueRow(
-            native_id=array if array.isascii() and array.isdigit() else found[1],
+            native_id=found[1] if _number(array) is None else array,
             name=name,
             state=state,
             reason=reason,
-            index=int(task) if task.isascii() and task.isdigit() else None,
+            index=_number(task),
             submitted=_time(submitted),
             started=_time(started),
             ended=_time(ended) if state.final else None,
@@ -291,9 +291,9 @@ class Slurm:
         found: dict[str, Partition] = {}
         for line in stdout.split("\n"):
             cells = line.split("|")
-            if len(cells) != 6 or not (cells[3].isascii() and cells[3].isdigit()):
+            if len(cells) != 6 or (count := _number(cells[3])) is None:
                 continue
-            name, count = cells[0].rstrip("*"), int(cells[3])
+            name = cells[0].rstrip("*")
             idle = count if cells[4].rstrip("*~#!%$@+^-") == "idle" else 0
             before = found.get(name)
             found[name] = Partition(
@@ -330,26 +330,32 @@ def _replace_reason(row: QueueRow) -> QueueRow:
 
 
 def _time(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+    seconds = _number(text)
+    return None if seconds is None else float(seconds)
+
+
+def _number(text: str) -> int | None:
+    """What is read from the cluster may be anything; `int` refuses "²", and 5,000 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
     code, _, signal = text.partition(":")
-    if not (code.isascii() and code.isdigit() and signal.isascii() and signal.isdigit()):
-        return None, None
-    return int(code), int(signal) or None
+    number, by = _number(code), _number(signal)
+    return (None, None) if number is None or by is None else (number, by or None)
 
 
 def _limit(text: str) -> float | None:
     """[D-]HH:MM:SS, MM:SS."""
     days, dash, clock = text.rpartition("-")
-    parts = clock.split(":")
-    if not all(part.isascii() and part.isdigit() for part in parts) or len(parts) > 3:
+    numbers = [_number(part) for part in [*([days] if dash else ["0"]), *clock.split(":")]]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers) or len(known) > 4:
         return None
     seconds = 0
-    for part in parts:
-        seconds = seconds * 60 + int(part)
-    return float(seconds + (int(days) * 86400 if dash and days.isdigit() else 0))
+    for number in known[1:]:
+        seconds = seconds * 60 + number
+    return float(seconds + known[0] * 86400)
 
 
 def _last(stderr: str) -> str:
