@@ -57,6 +57,8 @@ class LinkHealth:
         """What is gone of a master that cannot be used."""
         if not self._master.alive:
             return "the link went down"
+        if self._master.usable:  # its socket is where it was: it closed what we opened
+            return no_room(self._master) or "its master takes no session"
         there = os.path.lexists(self._master.entry.socket)
         return "its control socket is gone" + (", and another file is there" if there else "")
 
