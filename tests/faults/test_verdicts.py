@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -99,14 +99,18 @@ async def test_input_is_read_by_nothing_but_the_command(start_up: str, tmp_path:
         async def put(connection: Connection) -> None:
             await connection.put(tmp_path / "job.sh", tmp_path / "put")
 
-        async with managed(server, register={"timeout": 2}) as manager:
-            for use in (run, from_file, by_hand, relayed, put):
-                if use is put and "sleep" in start_up:
-                    continue  # it asks before it sends, and that takes as long as the answer
+        async with managed(server, register={"timeout": 2}, pool_size=5) as manager:
+
+            async def refused(use: Callable[[Connection], Awaitable[None]]) -> None:
                 async with manager.get_connection(1) as connection:
                     with pytest.raises(sshmux.Error):
                         async with asyncio.timeout(20):
                             await use(connection)
+
+            uses = [run, from_file, by_hand, relayed, put]
+            if "sleep" in start_up:
+                uses.remove(put)  # it asks before it sends, and that takes as long as the answer
+            await asyncio.gather(*map(refused, uses))
         assert not (tmp_path / "executed").exists()
 
 
