@@ -6,7 +6,7 @@ import asyncio
 import logging
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +30,12 @@ from .openssh.control.sweep import sweep
 from .pool.borrow import Borrow
 from .pool.events import Events, Subscriber
 from .pool.health import check_pools, check_regularly
+from .pool.keywords import ConnectionKeywords, PoolKeywords, reject_unknown
 from .pool.pool import Pool
-from .pool.registry import Cluster, ConnectionKeywords, Done, PoolKeywords, reject_unknown
+from .pool.registry import Cluster, ClusterRegistry, in_this_loop
 from .pool.shells import ShellBorrow
-from .session.link import ENGINES, Link
+from .pool.unpooled import UnpooledConnections
+from .session.link import ENGINES
 from .system.contexts import CoroutineContext
 from .system.inherited import open_standard_descriptors
 from .system.ownership import Ownership
@@ -96,7 +98,7 @@ class ConnectionManager(SecretStorage):
         self._manager_closed = False
         self._started = False
         self._ownership = Ownership()
-        self._clusters: dict[Hashable, Cluster] = {}
+        self._clusters = ClusterRegistry()
         if engine not in ENGINES:
             raise ConfigError(f"engine={engine!r}: use one of {', '.join(map(repr, ENGINES))}")
         if prompter is not None and not callable(prompter):
@@ -120,13 +122,11 @@ class ConnectionManager(SecretStorage):
         self._codes = OneTimeCodes()
         self._jumps = JumpHosts()
         self._events = Events()
-        self._own: set[Link] = set()
         self._endings = TaskGroup()
+        self._unpooled = UnpooledConnections(self._endings)
         self._care: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._connecting: set[asyncio.Task[Link]] = set()
         self._guardian: Guardian | None = None
-        self._own_slots = 0
 
     def __repr__(self) -> str:
         state = "stopped" if self._manager_closed else "started" if self._started else "not started"
@@ -150,9 +150,8 @@ class ConnectionManager(SecretStorage):
         if removed:
             log.info("swept %d connections that nobody held any more", removed)
         self._started = True
-        for cluster in self._clusters.values():
-            if cluster.pool is not None:
-                cluster.pool.care = True
+        for pool in self._clusters.pools():
+            pool.care = True
         # The task must not keep a forgotten manager alive.
         self._care = asyncio.create_task(
             check_regularly(weakref.ref(self), self.config.health_interval)
@@ -181,19 +180,15 @@ class ConnectionManager(SecretStorage):
             self._care.cancel()
             await asyncio.wait((self._care,))
             self._care = None
-        for task in tuple(self._connecting):
-            task.cancel()
-        if self._connecting:
-            await asyncio.wait(self._connecting)
-        pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
-        for cluster in self._clusters.values():
-            cluster.pool = None
+        await self._unpooled.cancel_dials()
         drain = self.config.drain_timeout
         await asyncio.gather(
-            *(pool.close(_manager_closed, drain=drain, leave=self._leaves(pool)) for pool in pools),
-            *(link.close(drain=drain, error=_manager_closed()) for link in tuple(self._own)),
+            *(
+                pool.close(_manager_closed, drain=drain, leave=self._leaves(pool))
+                for pool in self._clusters.take_pools()
+            ),
+            self._unpooled.close(drain=drain, error=_manager_closed()),
         )
-        self._own.clear()
         await self._endings.wait()
         await self._jumps.close(leave=self.config.persist > 0)
         if self._guardian is not None:
@@ -217,8 +212,9 @@ class ConnectionManager(SecretStorage):
         await self.stop()
 
     def __del__(self) -> None:
-        pools = [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
-        if self._manager_closed or self._ownership.inherited or not (pools or self._started):
+        if self._manager_closed or self._ownership.inherited:
+            return
+        if not (self._started or self._clusters.pools()):
             return
         warnings.warn(
             f"{self!r} was never stopped: call `await manager.stop()`, or use `async with`. Its "
@@ -231,20 +227,16 @@ class ConnectionManager(SecretStorage):
 
     def _abandon(self, *, end: bool) -> None:
         """Lets go of everything that belongs to a loop that has ended."""
-        for cluster in self._clusters.values():
-            if cluster.pool is not None:
-                cluster.pool.abandon(end=end)
-                cluster.pool = None
-        for link in self._own:
-            link.master.abandon(end=end)
-        self._own.clear()
+        for pool in self._clusters.take_pools():
+            pool.abandon(end=end)
+        self._unpooled.abandon(end=end)
         self._jumps.abandon(end=end)
         if self._guardian is not None:
             self._guardian.abandon()
             self._guardian = None
         self._care = self._ending = None
         self._endings = TaskGroup()
-        self._connecting.clear()
+        self._unpooled = UnpooledConnections(self._endings)
 
     def _enter_loop(self) -> None:
         """Notices that the program runs another loop than before (a second `asyncio.run`).
@@ -362,31 +354,24 @@ class ConnectionManager(SecretStorage):
         ):
             raise ConfigError("register_cluster: give config=, or host and the rest, not both")
         config.check_files()
-        known = self._clusters.get(cluster_id)
-        if known is not None and known.config == config:
-            if known.pool is not None:
-                known.pool.dialler.reset()
-            return
-        self._clusters[cluster_id] = Cluster(cluster_id, config)
-        if known is not None:
-            self._discard(known)
+        replaced = self._clusters.put(cluster_id, config)
+        if replaced is not None:
+            self._discard(replaced)
 
     def unregister_cluster(self, cluster_id: Hashable) -> Awaitable[None]:
         """Forgets a cluster at once, and closes its connections in the background.
 
         Await the result to wait for that. Raises `ConfigError` when it is not registered.
         """
-        cluster = self._cluster(cluster_id)
-        del self._clusters[cluster_id]
-        return self._discard(cluster)
+        return self._discard(self._clusters.remove(cluster_id))
 
     def _discard(self, cluster: Cluster) -> Awaitable[None]:
         pool, cluster.pool = cluster.pool, None
         if pool is None:
-            return Done()
-        if not _in_this_loop(pool):
+            return _Done()
+        if not in_this_loop(pool):
             pool.abandon(end=True)
-            return Done()
+            return _Done()
         address = cluster.config.address
         return self._endings.start(
             pool.close(
@@ -396,20 +381,12 @@ class ConnectionManager(SecretStorage):
             )
         )
 
-    def _cluster(self, cluster_id: Hashable) -> Cluster:
-        try:
-            return self._clusters[cluster_id]
-        except KeyError:
-            raise ConfigError(
-                f"Cluster {cluster_id!r} not registered: call register_cluster() first"
-            ) from None
-
     def _pool(self, cluster_id: Hashable) -> Pool:
         """The cluster's pool in this loop, made when it is first needed."""
         if self._manager_closed:
             raise _manager_closed()
         self._enter_loop()
-        cluster = self._cluster(cluster_id)
+        cluster = self._clusters[cluster_id]
         if cluster.pool is None:
             dialler = Dialler(cluster.label, cluster_id, cluster.config, self._context)
             cluster.pool = Pool(cluster_id, self.config, dialler, self._events, care=self._started)
@@ -421,14 +398,12 @@ class ConnectionManager(SecretStorage):
             self._guardian = Guardian(self.control_dir.path, own_identity())
 
     def _address_of(self, cluster_id: Hashable) -> str:
-        return self._cluster(cluster_id).config.address
+        return self._clusters[cluster_id].config.address
 
     def _secret_changed(self, cluster_id: Hashable | None) -> None:
         """A log-in that was refused may be tried again with another secret."""
         self._jumps.reset()
-        for cluster in self._clusters.values():
-            if cluster.pool is not None and cluster_id in (None, cluster.id):
-                cluster.pool.dialler.reset()
+        self._clusters.reset_login(cluster_id)
 
     # Connections
 
@@ -480,33 +455,21 @@ class ConnectionManager(SecretStorage):
     ) -> Connection:
         pool = self._pool(cluster_id)
         pool.dialler.reset()
-        self._own_slots += 1
-        task = asyncio.ensure_future(pool.dialler.dial(f"c{self._own_slots}", listener))
-        self._connecting.add(task)
         try:
-            link = await task
+            link = await self._unpooled.open(pool.dialler, listener)
         except asyncio.CancelledError:
-            if task.done() and not task.cancelled() and not task.exception():
-                await run_to_end(task.result().close)  # cancelled in the turn in which it succeeded
             if self._manager_closed:
                 raise _manager_closed() from None
             raise
-        finally:
-            self._connecting.discard(task)
-        self._own = {other for other in self._own if not other.closed} | {link}
-        ref = weakref.ref(self)
-        link.master.on_lost(lambda: _own_lost(ref, link))
         return Connection(link, owned=True)
 
     async def disconnect(self, cluster_id: Hashable) -> None:
         """Closes all connections to a cluster, lent and own ones included, with their commands."""
         self._enter_loop()
-        cluster = self._cluster(cluster_id)
-        own = [link for link in self._own if link.config == cluster.config]
-        pool = cluster.pool
-        endings = [link.close() for link in own]
-        if pool is not None:
-            endings.append(pool.disconnect())
+        cluster = self._clusters[cluster_id]
+        endings = [link.close() for link in self._unpooled.to(cluster.config)]
+        if cluster.pool is not None:
+            endings.append(cluster.pool.disconnect())
         await asyncio.gather(*endings)
         await self._jumps.close_unused()
 
@@ -552,7 +515,7 @@ class ConnectionManager(SecretStorage):
 
     async def check_health(self) -> None:
         """One round of health checks now, over all clusters."""
-        await check_pools([c.pool for c in self._clusters.values() if c.pool is not None])
+        await check_pools(self._clusters.pools())
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
@@ -567,20 +530,12 @@ def _weakly(method: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def _own_lost(ref: weakref.ref[ConnectionManager], link: Link) -> None:
-    manager = ref()
-    if manager is not None:
-        manager._own.discard(link)
-        manager._endings.start(link.close_lost())
-
-
 def _manager_closed() -> ManagerClosed:
     return ManagerClosed("the manager was stopped: call start() again, or make a new one")
 
 
-def _in_this_loop(pool: Pool) -> bool:
-    """register_cluster() and unregister_cluster() may be called without any loop."""
-    try:
-        return pool.loop is asyncio.get_running_loop()
-    except RuntimeError:
-        return False
+class _Done:
+    """Something to await that is done already."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()

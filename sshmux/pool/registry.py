@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Hashable
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, TypedDict
 
-from ..config import ConnectionConfig, Dial, OptionValue, RemoteShell, field_names
+from ..config import ConnectionConfig
 from ..errors import ConfigError
 from .pool import Pool
 
@@ -26,80 +25,62 @@ class Cluster:
         return self.id if isinstance(self.id, str) else f"{self.id}-{self.config.host}"
 
 
-class PoolKeywords(TypedDict, total=False):
-    """Those fields of `PoolConfig` that `ConnectionManager` has no parameter of its own for."""
+class ClusterRegistry:
+    """The clusters of one manager, by their ids."""
 
-    health_timeout: float
-    max_parallel_dials: int
-    max_total_dials: int
-    dial_attempts: int
-    dial_backoff: float
-    grace: int
-    one_time_pool_size: int
-    prompt_timeout: float
-    share_jump_hosts: bool
-    drain_timeout: float
-    leak_threshold: float | None
+    def __init__(self) -> None:
+        self._clusters: dict[Hashable, Cluster] = {}
 
+    def __len__(self) -> int:
+        return len(self._clusters)
 
-class ConnectionKeywords(TypedDict, total=False):
-    """Those fields of `ConnectionConfig` that `register_cluster` has no parameter for."""
+    def __getitem__(self, cluster_id: Hashable) -> Cluster:
+        """Raises `ConfigError` when it is not registered."""
+        try:
+            return self._clusters[cluster_id]
+        except KeyError:
+            raise ConfigError(
+                f"Cluster {cluster_id!r} not registered: call register_cluster() first"
+            ) from None
 
-    config_file: str | PathLike[str] | None
-    ssh_options: Mapping[str, OptionValue]
-    agent_forwarding: bool | None
-    max_sessions: int
-    remote_shell: RemoteShell
-    ssh_program: str
-    control_path: str | PathLike[str] | None
-    dial: Dial
-    password_prompts: Sequence[str]
+    def put(self, cluster_id: Hashable, config: ConnectionConfig) -> Cluster | None:
+        """Registers it; returns the one that it replaces. One that is the same stays as it is."""
+        hash(cluster_id)
+        known = self._clusters.get(cluster_id)
+        if known is not None and known.config == config:
+            if known.pool is not None:
+                known.pool.dialler.reset()
+            return None
+        self._clusters[cluster_id] = Cluster(cluster_id, config)
+        return known
 
+    def remove(self, cluster_id: Hashable) -> Cluster:
+        """Raises `ConfigError` when it is not registered."""
+        cluster = self[cluster_id]
+        del self._clusters[cluster_id]
+        return cluster
 
-# What other libraries and programs call some of our parameters.
-_ALIASES = {
-    "user": "username",
-    "identity_file": "key_file",
-    "key_filename": "key_file",
-    "client_keys": "key_file",
-    "known_hosts": "known_hosts_file",
-    "connect_timeout": "timeout",
-    "login_timeout": "timeout",
-    "hostname": "host",
-    "agent_path": "use_agent",
-    "max_size": "pool_size",
-    "size": "pool_size",
-}
+    def pools(self) -> list[Pool]:
+        """Those of the clusters that were used in this loop."""
+        return [cluster.pool for cluster in self._clusters.values() if cluster.pool is not None]
 
+    def take_pools(self) -> list[Pool]:
+        """As `pools`; the clusters then have none any more."""
+        pools = self.pools()
+        for cluster in self._clusters.values():
+            cluster.pool = None
+        return pools
 
-def reject_unknown(
-    more: Mapping[str, object], config: type, where: str, others: Iterable[str] = ()
-) -> None:
-    """Raises `ConfigError` for keywords that are no fields of `config`.
-
-    `others`: what `where` takes besides, to be suggested.
-    """
-    known = field_names(config)
-    for name in more:
-        if name not in known:
-            advice = _advice(name, known.union(others))
-            raise ConfigError(f"{where} has no parameter {name!r}: {advice}")
+    def reset_login(self, cluster_id: Hashable | None) -> None:
+        """A log-in that was refused may be tried again: to this cluster, or (None) to all."""
+        for cluster in self._clusters.values():
+            if cluster.pool is not None and cluster_id in (None, cluster.id):
+                cluster.pool.dialler.reset()
 
 
-def _advice(name: str, known: frozenset[str]) -> str:
-    if name in ("password", "passphrase"):
-        return f"secrets are kept apart from it: use set_{name}()"
-    import difflib  # half a millisecond of each program's start
-
-    near = difflib.get_close_matches(name.lower(), sorted(known), 1)
-    meant = _ALIASES.get(name) if _ALIASES.get(name) in known else None
-    if meant or near:
-        return f"did you mean {meant or near[0]!r}?"
-    return f"it has {', '.join(sorted(known))}"
-
-
-class Done:
-    """Something to await that is done already."""
-
-    def __await__(self) -> Any:
-        return iter(())
+def in_this_loop(pool: Pool) -> bool:
+    """Clusters may be registered and unregistered without any loop."""
+    try:
+        return pool.loop is asyncio.get_running_loop()
+    except RuntimeError:
+        return False

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sshmux import Connection, ConnectionConfig, ConnectionManager, PoolConfig, RemoteShell
-from sshmux.pool.registry import ConnectionKeywords, PoolKeywords
+from sshmux.pool.keywords import ConnectionKeywords, PoolKeywords
 from sshmux.session.keywords import ProcessKeywords, RunKeywords, ShellRunKeywords
 
 ROOT = Path(__file__).parents[2]
