@@ -215,6 +215,7 @@ class SecretService:
 
     def entries(self) -> list[tuple[str, dict[str, str]]]:
         """The label and the attributes of each, which is what an application for keyrings shows."""
+        self._revive()
         with self._collection() as collection:
             return [
                 (item.get_label(), item.get_attributes()) for item in collection.get_all_items()
@@ -222,6 +223,7 @@ class SecretService:
 
     def secrets(self) -> dict[str, str]:
         """The secret by the name of the entry, whatever its service."""
+        self._revive()
         with self._collection() as collection:
             return {
                 item.get_attributes()["username"]: item.get_secret().decode()
@@ -237,9 +239,26 @@ class SecretService:
     def _collection(self) -> Iterator[Collection]:
         """The default one. Not created if it is missing: that would take a prompt."""
         import secretstorage
+        from secretstorage.exceptions import SecretStorageException
 
         with self._connection() as connection:
-            yield secretstorage.Collection(connection)
+            try:
+                collection = secretstorage.Collection(connection)
+            except SecretStorageException as error:
+                code = None if self._daemon is None else self._daemon.poll()
+                error.add_note(f"gnome-keyring-daemon: ended with {code}: {self._said('daemon')}")
+                raise
+            yield collection
+
+    def _revive(self) -> None:
+        """Starts the keyring again if it has died: rarely it does when a program leaves its bus.
+
+        What it was told is in its file by then, as after a reboot. A test that is about the
+        daemon's end uses `stop_daemon`.
+        """
+        if self._daemon is not None and self._daemon.poll() is not None:
+            print(f"gnome-keyring-daemon died ({self._daemon.returncode}): {self._said('daemon')}")
+            self.restart_daemon()
 
 
 def _end(process: subprocess.Popen[Any] | None) -> None:

@@ -552,7 +552,8 @@ async def test_stop_lets_a_command_end_within_its_drain_and_ends_it_after() -> N
                             await running
                     else:
                         assert (await running).stdout == outcome
-                assert sleepers(seconds) == []
+                # On a loaded machine the round that ends it may outlast its deadline: it is sent.
+                await until(lambda seconds=seconds: not sleepers(seconds))
 
 
 @pytest.mark.both_engines
