@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import ConfigError, JobError
-from ..system.tasks import TaskGroup, Threads
+from ..system.tasks import TaskGroup
 from . import scripts
 from .dialects.base import Dialect, QueueRow
 from .handle import JobHandle, check_directory, cluster_text
@@ -25,12 +25,7 @@ from .verdict import Absences
 
 log = logging.getLogger("sshmux.runner")
 
-_SETTLE = 90.0  # seconds for a submit command to end, until the rest is left to the background
 _FIRST = 0.3  # seconds until a plain host is asked again; then longer and longer
-_SAFE = 30.0  # seconds between two questions while the journal is followed
-_STAGINGS = 3  # tries at putting a job into place
-
-threads = Threads(2, linger=5)  # for archives
 
 
 class Cluster:
@@ -90,6 +85,7 @@ class Cluster:
                 self._dialect = (
                     detected(told["schedulers"]) if wanted == "auto" else dialect(wanted)
                 )
+                self._absences.delay = self._dialect.history_delay
         return self._dialect
 
     @property
@@ -144,7 +140,7 @@ class Cluster:
 
     async def _look(self, records: Sequence[Record], *, queue: bool, tails: bool = False) -> Look:
         nonce, spoken = secrets.token_hex(8), self.dialect
-        absent = [r for r in records if self._absences.counts.get(r.token, 0) > 0]
+        absent = [r for r in records if self._absences.count(r.token) > 0]
         history: list[str] = []
         if queue and absent:
             since = min(record.status.submitted or time.time() for record in absent)

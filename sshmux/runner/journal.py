@@ -56,7 +56,7 @@ class JobFiles:
     submit_out: list[str] = field(default_factory=list)
     submit_err: list[str] = field(default_factory=list)
     remote_now: float | None = None
-    cancel: float | None = None
+    cancels: dict[int | None, float] = field(default_factory=dict)  # of all of it, of tasks
     timeout: float | None = None
     alive: str = ""  # yes, no, orphans, rebooted, elsewhere
     starts: dict[int | None, Start] = field(default_factory=dict)
@@ -64,6 +64,10 @@ class JobFiles:
     err_tail: list[str] = field(default_factory=list)
     log_tail: list[str] = field(default_factory=list)
     meta: str = ""
+
+    def cancelled(self, index: int | None) -> float | None:
+        """When it was said that the job, or this task of it, is to be cancelled."""
+        return self.cancels.get(None) or self.cancels.get(index)
 
     @property
     def start(self) -> Start | None:
@@ -149,8 +153,8 @@ def _fact(job: JobFiles, word: str, value: str) -> None:
     elif word == "rc":
         status, time = [*value.split(" "), "", ""][:2]
         job.submit_status, job.submit_time = _number(status), _number(time)
-    elif word in ("cancel", "timeout"):
-        setattr(job, word, float(_number(value) or 0))
+    elif word == "timeout":
+        job.timeout = float(_number(value) or 0)
     elif word == "now":
         job.remote_now = _number(value)
     elif word == "alive":
@@ -178,7 +182,9 @@ def _start_or_end(job: JobFiles, word: str, value: str) -> None:
     index = _number(task) if task else None
     if task and index is None:
         return
-    if kind == "start" and (start := parse_start(value)) is not None:
+    if kind == "cancel":
+        job.cancels[index] = float(_number(value) or 1)
+    elif kind == "start" and (start := parse_start(value)) is not None:
         job.starts[index] = start
     elif kind == "end" and (end := parse_end(value)) is not None:
         job.ends[index] = end

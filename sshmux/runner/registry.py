@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from ..errors import ConfigError
 from .dialects.base import Dialect
+from .dialects.gridengine import GridEngine
 from .dialects.shell import Shell
 from .dialects.slurm import Slurm
 
@@ -22,7 +23,7 @@ def dialects() -> dict[str, Dialect]:
         if not isinstance(made, Dialect):
             raise ConfigError(f"{entry.value}: this is no dialect: see docs/runner.md")
         found[made.name] = made
-    own: tuple[Dialect, ...] = (Slurm(), Shell())
+    own: tuple[Dialect, ...] = (Slurm(), GridEngine(), Shell())
     for ours in own:
         found.setdefault(ours.name, ours)
     return found

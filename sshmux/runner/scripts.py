@@ -73,6 +73,11 @@ if ! ln "$mine" owner 2>/dev/null && ! (set -C; cat "$mine" >owner) 2>/dev/null;
     fi
 fi
 rm -f "$mine"
+if [ -e cancel ] || [ -e "cancel$s" ]; then
+    printf '143 TERM %s %s 0\\n' "$id" "$(date +%s)" >"end$s.new" && mv -f "end$s.new" "end$s"
+    printf 'end %s%s 143 TERM\\n' "$token" "$s" >>../events
+    exit 1
+fi
 """
 
 _WRAP_PID = """\
@@ -102,6 +107,41 @@ while read -r kind parent; do
     esac
 done <after
 [ ! -e cancel ] || finish 143
+"""
+
+# For schedulers that let a job wait for the end of another, whatever that is. The files of one
+# that has just ended on another node may be late on this one.
+_WRAP_RESULTS = """\
+well() { # DIRECTORY TASK: whether all of it has ended, and with 0
+    want=1
+    if [ -n "$2" ]; then set -- "$1/end.$2"
+    elif [ -e "$1/array" ]; then
+        { read -r _; read -r want; } <"$1/array"
+        set -- "$1"/end.[0-9]*
+    else set -- "$1/end"; fi
+    got=0 good=0
+    for e; do
+        rc=
+        { read -r rc _ _ _ oom <"$e"; } 2>/dev/null && got=$((got + 1))
+        [ "$rc.$oom" != 0.0 ] || good=$((good + 1))
+    done
+    [ "$good" = "$want" ]
+}
+never() {
+    printf 'never - %s %s 0\\n' "$id" "$(date +%s)" >"end$s.new" && mv -f "end$s.new" "end$s"
+    printf 'end %s%s never -\\n' "$token" "$s" >>../events
+    exit 1
+}
+while read -r kind parent task; do
+    for n in 1 2 3 4 5; do
+        ls "$parent" >/dev/null 2>&1
+        if well "$parent" "$task"; then break; fi
+        [ "$got" -lt "$want" ] || break
+        sleep 1
+    done
+    if well "$parent" "$task"; then [ "$kind" != failed ] || never
+    else [ "$kind" != ok ] || never; fi
+done <after
 """
 
 _WRAP_RUN = """\
@@ -179,6 +219,8 @@ def wrapper(
     if not scheduler:
         parts += [_STAMP, _MARKED, _WRAP_PID]
         parts += [_WRAP_AFTER] if after else []
+    elif after:
+        parts.append(_WRAP_RESULTS)
     parts.append(run)
     codes = "|".join(str(code) for code in sorted(reserved))
     if codes:
@@ -340,7 +382,7 @@ look() { # TOKEN
         [ -e owner ] || [ ! -s submit.err ] || head -n 20 submit.err | lines submiterr
     fi
     if [ -e array ]; then
-        for x in start.* end.*; do case $x in *.new|*'*') ;; *) f "$x" "$x" ;; esac; done
+        for x in start.* end.* cancel.*; do case $x in *.new|*'*') ;; *) f "$x" "$x" ;; esac; done
     fi
     if [ "$tails" = 1 ]; then
         for x in err log; do
@@ -427,14 +469,13 @@ for x in out err rc; do [ ! -e submit.$x ] || mv -f submit.$x "submit.old.$n/$x"
 """
 
 
-def cancel_files(root: str, tokens: Sequence[str]) -> str:
-    """Says in each job's directory that it was cancelled, before anything is ended."""
+def cancel_file(root: str, token: str, index: int | None = None) -> str:
+    """Says in a job's directory that it, or a task of it, was cancelled, before it is ended."""
+    task = "" if index is None else f".{index}"
     return f"""\
 umask 077
-cd {quote(root)} || exit 53
-for t in {" ".join(tokens)}; do
-    [ -d "$t" ] && [ ! -L "$t" ] && [ ! -e "$t/end" ] && date +%s >"$t/cancel"
-done
+cd {quote(root)} && [ -d {token} ] && [ ! -L {token} ] && cd {token} || exit 53
+[ -e end{task} ] || date +%s >cancel{task}
 """
 
 

@@ -68,23 +68,28 @@ def _add_job(tar: tarfile.TarFile, dialect: Dialect, staged: Staged) -> None:
         login_shell=job.login_shell,
         reserved=dialect.reserved_codes,
         seconds=job.resources.seconds(),
-        after=bool(staged.after),
+        after=bool(staged.after) and not dialect.knows_results,
     )
+    if staged.after and not dialect.knows_results:
+        files["after"] = "".join(_parent(each) for each in staged.after)
     if scheduler:
         words = dialect.submit(submission(staged))
         stdin = "wrap" if dialect.script_on_stdin else None
         files["submit"] = scripts.submit_command(words, stdin=stdin)
     else:
         files["shell"] = ""
-        files["after"] = "".join(f"{each.kind} ../{each.native_id}\n" for each in staged.after)
-    if job.array_text() is not None:
-        files["array"] = f"{job.array_text()}\n"
+    if (tasks := indices(job)) is not None:
+        files["array"] = f"{job.array_text()}\n{len(tasks)}\n"
     sums = [_add_input(tar, f"{token}/work/{name}", value) for name, value in _inputs(job)]
     if job.verify:
         files["sums"] = "".join(f"{line}\n" for each in sums for line in each)
     for name, text in files.items():
         if text or name in ("shell",):
             _add(tar, f"{token}/{name}", text, executable=name == "wrap")
+
+
+def _parent(each: Dependency) -> str:
+    return f"{each.kind} ../{each.token} {'' if each.index is None else each.index}".strip() + "\n"
 
 
 def submission(staged: Staged) -> Submission:

@@ -26,8 +26,6 @@ from .submission import Look as LookAgain
 log = logging.getLogger("sshmux.runner")
 
 _SETTLE = 90.0  # seconds for a submit command to end, until the rest is left to the background
-_FIRST = 0.3  # seconds until a plain host is asked again; then longer and longer
-_SAFE = 30.0  # seconds between two questions while the journal is followed
 _STAGINGS = 3  # tries at putting a job into place
 
 threads = Threads(2, linger=5)  # for archives
@@ -50,9 +48,12 @@ class Submissions(Cluster):
         """Writes jobs down and submits them. What a key names already is not submitted again."""
         spoken = await self.ready()
         planned = []
+        for job in jobs:
+            spoken.check(job.array_text(), job.resources)
+            for parent, _ in job.after:
+                if cluster_text(parent.cluster_id) != self.text:
+                    raise ConfigError(f"after={parent}: that job is on another cluster")
         for job, token, key in zip(jobs, tokens, keys, strict=True):
-            if spoken.name == "shell" and job.array_text() is not None:
-                raise ConfigError("array=: a plain host has none; submit the jobs one by one")
             handle = JobHandle(spoken.name, self.remote.cluster_id, token, f"{self._root}/{token}")
             text = specs.to_text(job)
             status = JobStatus(handle, JobState.PENDING, reason=Reason.SUBMITTING, name=job.name)
@@ -162,19 +163,19 @@ class Submissions(Cluster):
         """What it waits for, for the scheduler; None if it will never run."""
         found: list[Dependency] = []
         for parent, kind in job.after:
-            if cluster_text(parent.cluster_id) != self.text:
-                raise ConfigError(f"after={parent}: that job is on another cluster")
             if self.dialect.name == "shell":
-                found.append(Dependency(parent.token, kind))
+                found.append(Dependency(parent.token, kind, parent.token))
                 continue
-            status = (await self._known(parent.job)).status
+            status = status_of((await self._known(parent.job)).status, parent)
             if not status.final:
                 await self.poll(refresh=True)
-                status = (await self._known(parent.job)).status
+                status = status_of((await self._known(parent.job)).status, parent)
             if not status.final:
                 if status.native_id is None:
                     raise JobError(f"after={parent}: it is not submitted yet")
-                found.append(Dependency(status.native_id, kind))
+                task = "" if parent.index is None else f"_{parent.index}"
+                native_id = f"{status.native_id}{task}"
+                found.append(Dependency(native_id, kind, parent.token, parent.index))
             elif not _satisfied(kind, status):
                 never = replace(
                     record.status,
@@ -197,8 +198,8 @@ class Submissions(Cluster):
             files = look.jobs.get(record.token)
             mine = None if rows is None else rows.get(record.token, [])
             if rows is not None:
-                self._absences.seen(record.token, bool(mine))
-            twice = self._absences.counts.get(record.token, 0) > 1
+                self._absences.seen(record.token, bool(mine), time.monotonic())
+            twice = self._absences.count(record.token) > 1
             step = next_step(
                 *(files, mine, self.dialect), now=time.time(), tries=record.tries, asked_twice=twice
             )
@@ -268,6 +269,13 @@ class Submissions(Cluster):
             await self._refuse(record, "its files did not arrive whole on the remote")
             return
         await self._save(replace(record, phase=Phase.PLANNED, tries=record.tries + 1))
+
+
+def status_of(status: JobStatus, handle: JobHandle) -> JobStatus:
+    """The status of a job, or of the task that is meant."""
+    if handle.index is None:
+        return status
+    return status.tasks.get(handle.index) or replace(status, handle=handle, tasks={})
 
 
 def _satisfied(kind: str, status: JobStatus) -> bool:

@@ -67,8 +67,9 @@ def judge(before: JobStatus, evidence: Evidence) -> JobStatus:
 
 def _one(before: JobStatus, evidence: Evidence, index: int | None) -> JobStatus:
     files = evidence.files
-    row = _row(evidence.queue, index)
-    past = _row(evidence.history, index)
+    owner = None if files is None else files.owner
+    row = _row(evidence.queue, index, owner)
+    past = _row(evidence.history, index, owner)
     status = replace(before, as_of=evidence.now)
     start = end = None
     if files is not None:
@@ -80,16 +81,27 @@ def _one(before: JobStatus, evidence: Evidence, index: int | None) -> JobStatus:
         return status if files is None else _shell(status, evidence, files, start, end)
     if end is not None and end.code is None:
         return _never(status, end)
-    return _scheduled(status, evidence, row, past, start, end)
+    if row is not None and row.state is JobState.PENDING and end is None and before.started is None:
+        # The queue is asked before the files are looked at: it has begun in between.
+        row = replace(row, state=JobState.RUNNING, reason="") if start is not None else row
+    return _scheduled(status, evidence, row, past, index, start, end)
 
 
-def _row(rows: Iterable[QueueRow] | None, index: int | None) -> QueueRow | None:
-    """The newest row of a job or task: a requeued one has several in the accounting."""
-    found: QueueRow | None = None
+def _row(rows: Iterable[QueueRow] | None, index: int | None, owner: str | None) -> QueueRow | None:
+    """The row of a job or task.
+
+    It may have several. One that was requeued has, in the accounting: the newest counts. And one
+    whose submission was accepted twice: its owner's count; while it has none, what is not over.
+    """
+    newest: dict[str, QueueRow] = {}
     for row in rows or ():
-        if row.index == index and (found is None or (row.submitted or 0) >= (found.submitted or 0)):
-            found = row
-    return found
+        if row.index == index and (owner is None or row.native_id == owner):
+            known = newest.get(row.native_id)
+            if known is None or (row.submitted or 0) >= (known.submitted or 0):
+                newest[row.native_id] = row
+    return max(
+        newest.values(), key=lambda row: (not row.state.final, row.submitted or 0), default=None
+    )
 
 
 def _times(status: JobStatus, row: QueueRow | None, start: Start | None) -> JobStatus:
@@ -162,8 +174,8 @@ def _shell(
     if files.alive == "rebooted":
         return _lost(status, Reason.REBOOTED, files)
     if files.alive == "no":
-        if files.cancel is not None:
-            return replace(status, state=JobState.CANCELLED, reason="", ended=files.cancel)
+        if (asked := files.cancelled(None)) is not None:
+            return replace(status, state=JobState.CANCELLED, reason="", ended=asked)
         return _lost(status, Reason.NONE, files)
     began, there = files.submit_time, files.remote_now
     if began is not None and there is not None and there - began > _START_GRACE:
@@ -177,7 +189,7 @@ def _shell_ended(status: JobStatus, files: JobFiles, end: End) -> JobStatus:
     status = replace(
         status, exit_code=end.code, signal=_signal(end.code), ended=end.time, reason=""
     )
-    if files.cancel is not None:
+    if files.cancelled(None) is not None:
         return replace(status, state=JobState.CANCELLED)
     if files.timeout is not None:
         return _with_tail(replace(status, state=JobState.TIMEOUT), files)
@@ -203,20 +215,29 @@ def _scheduled(
     evidence: Evidence,
     row: QueueRow | None,
     past: QueueRow | None,
+    index: int | None,
     start: Start | None,
     end: End | None,
 ) -> JobStatus:
     files = evidence.files
     said = row or past
+    asked = None if files is None else files.cancelled(index)
     if said is not None and said.state.final:
-        return _final(status, said, files, start, end)
+        return _final(status, said, files, asked, start, end)
+    if said is None and asked is not None and evidence.absences:
+        # It was ended as we asked, and left no record (what never began leaves none).
+        code = None if end is None else end.code
+        status = replace(status, exit_code=code, signal=_signal(code))
+        return replace(
+            status, state=JobState.CANCELLED, reason="", ended=end.time if end else asked
+        )
     if said is not None and (row is not None or evidence.absences < ABSENCES):
         return _going_on(status, said, start, end)
     if evidence.absences < ABSENCES or files is None:
         if end is not None:
             return replace(status, state=JobState.RUNNING, reason=Reason.COMPLETING)
         return status
-    return _witnesses(status, evidence, files, end)
+    return _witnesses(status, files, end)
 
 
 def _going_on(status: JobStatus, said: QueueRow, start: Start | None, end: End | None) -> JobStatus:
@@ -234,6 +255,7 @@ def _final(
     status: JobStatus,
     said: QueueRow,
     files: JobFiles | None,
+    asked: float | None,
     start: Start | None,
     end: End | None,
 ) -> JobStatus:
@@ -250,16 +272,13 @@ def _final(
     )
     if said.state is JobState.FAILED and said.reason == Reason.REFUSED and start is not None:
         status = replace(status, reason="")
-    cancelled = files is not None and files.cancel is not None and said.reason == ""
-    if cancelled and said.state is JobState.FAILED:
+    if asked is not None and said.reason == "" and said.state is JobState.FAILED:
         # The scheduler tells only how the processes ended.
         status = replace(status, state=JobState.CANCELLED)
     return _with_tail(status, files)
 
 
-def _witnesses(
-    status: JobStatus, evidence: Evidence, files: JobFiles, end: End | None
-) -> JobStatus:
+def _witnesses(status: JobStatus, files: JobFiles, end: End | None) -> JobStatus:
     """The scheduler has forgotten it: what its directory tells."""
     if not files.present:
         return replace(status, state=JobState.LOST, reason=Reason.NOT_FOUND)
@@ -276,7 +295,7 @@ def _witnesses(
         state, reason = JobState.CANCELLED, Reason.PREEMPTED
     elif why == "NODE FAILURE":
         state, reason = JobState.FAILED, Reason.NODE_FAIL
-    elif why is not None or files.cancel is not None:
+    elif why is not None:
         state, reason = JobState.CANCELLED, Reason.NONE
     elif end is not None:
         state, reason = JobState.COMPLETED if code == 0 else JobState.FAILED, Reason.NONE
@@ -338,15 +357,31 @@ def gather(before: JobStatus, tasks: Mapping[int, JobStatus], now: float) -> Job
 
 @dataclass
 class Absences:
-    """Good answers of a scheduler without a job, in a row."""
+    """Good answers of a scheduler without a job, in a row.
 
-    counts: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        delay: seconds in which they do not come to `ABSENCES`: its accounting may still tell.
+    """
 
-    def seen(self, token: str, present: bool) -> int:
-        """Counts one more answer."""
-        self.counts[token] = 0 if present else self.counts.get(token, 0) + 1
-        return self.counts[token]
+    delay: float = 0.0
+    _counts: dict[str, int] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def seen(self, token: str, present: bool, now: float) -> int:
+        """Counts one more answer, at `now` by a clock that only goes on."""
+        if present:
+            self.forget(token)
+            return 0
+        count = self._counts.get(token, 0) + 1
+        early = now - self._since.setdefault(token, now) < self.delay
+        self._counts[token] = min(count, ABSENCES - 1) if early else count
+        return self._counts[token]
+
+    def count(self, token: str) -> int:
+        """How many there were."""
+        return self._counts.get(token, 0)
 
     def forget(self, token: str) -> None:
-        """It is over."""
-        self.counts.pop(token, None)
+        """It is over, or was seen."""
+        self._counts.pop(token, None)
+        self._since.pop(token, None)

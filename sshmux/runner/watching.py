@@ -10,26 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import ConfigError, Error, ManagerClosed
-from ..system.tasks import Threads
 from . import scripts
 from .dialects.base import QueueRow
 from .handle import JobHandle
-from .journal import Event, JobFiles, Look, parse_event
+from .journal import Event, JobFiles, Look, clean, parse_event
 from .records import Record
 from .remote import Following
 from .states import JobState, JobStatus, Reason
 from .submission import Phase
-from .submitting import Submissions
+from .submitting import Submissions, status_of
 from .verdict import Evidence, judge
 
 log = logging.getLogger("sshmux.runner")
 
-_SETTLE = 90.0  # seconds for a submit command to end, until the rest is left to the background
 _FIRST = 0.3  # seconds until a plain host is asked again; then longer and longer
 _SAFE = 30.0  # seconds between two questions while the journal is followed
-_STAGINGS = 3  # tries at putting a job into place
-
-threads = Threads(2, linger=5)  # for archives
 
 
 class ClusterJobs(Submissions):
@@ -46,7 +41,7 @@ class ClusterJobs(Submissions):
             await self.drive(None)
             await self.poll(refresh=refresh)
             records = {handle: await self._known(handle) for handle in wanted}
-        return {handle: _of(record.status, handle) for handle, record in records.items()}
+        return {handle: status_of(record.status, handle) for handle, record in records.items()}
 
     async def poll(self, *, refresh: bool = False) -> None:
         """Asks for all jobs that have not ended, in one command; not more often than it may."""
@@ -70,14 +65,15 @@ class ClusterJobs(Submissions):
             past.setdefault(row.name, []).append(row)
         failed, never, news, seen = list[Record](), list[Record](), list[Record](), list[Record]()
         scheduled = self.dialect.name != "shell"
+        now = time.monotonic()
         for record in records:
             files = look.jobs.get(record.token)
             mine = None if rows is None else rows.get(record.token, [])
             absences = 0
             if scheduled and mine is not None:
-                absences = self._absences.seen(record.token, bool(mine))
+                absences = self._absences.seen(record.token, bool(mine), now)
             elif not scheduled and files is not None:
-                absences = self._absences.seen(record.token, files.present)
+                absences = self._absences.seen(record.token, files.present, now)
             evidence = Evidence(
                 *(files, mine, past.get(record.token), absences, scheduled),
                 indices=_indices(record, files),
@@ -93,11 +89,21 @@ class ClusterJobs(Submissions):
             else:
                 seen.append(replace(record, status=status))
         await self._records.do(self._records.update, *seen)
-        await self._save(*news)
+        await self._save(*[await self._explained(record) for record in news])
         if never:
             await self._end_hopeless(never)
         if failed:
             await self._with_tails(failed, rows, past)
+
+    async def _explained(self, record: Record) -> Record:
+        """Why a scheduler has put a job aside: its list does not say."""
+        status = record.status
+        if status.reason != Reason.ERROR or status.message or not status.native_id:
+            return record
+        words = self.dialect.details(status.native_id)
+        text = await self.remote.script(" ".join(map(scripts.quote, words)) + "\n")
+        why = (text for name, text in self.dialect.parse_details(text).items() if "error" in name)
+        return replace(record, status=replace(status, message=clean(next(why, ""))))
 
     async def _end_hopeless(self, records: Sequence[Record]) -> None:
         """Some schedulers keep for ever what waits for a job that has ended otherwise."""
@@ -125,7 +131,7 @@ class ClusterJobs(Submissions):
             mine = None if rows is None else rows.get(record.token, [])
             evidence = Evidence(
                 *(files, mine, past.get(record.token)),
-                absences=self._absences.counts.get(record.token, 0),
+                absences=self._absences.count(record.token),
                 scheduled=self.dialect.name != "shell",
                 indices=_indices(record, files),
                 now=time.time(),
@@ -142,7 +148,7 @@ class ClusterJobs(Submissions):
         await self.ready()
         while True:
             record = await self._known(handle)
-            status = _of(record.status, handle)
+            status = status_of(record.status, handle)
             if status.final:
                 return status
             waiter: asyncio.Future[JobStatus] = asyncio.get_running_loop().create_future()
@@ -302,9 +308,9 @@ class ClusterJobs(Submissions):
     async def cancel(self, handle: JobHandle, grace: float) -> None:
         """Ends a job, or a task of one."""
         record = await self._known(handle)
-        if _of(record.status, handle).final:
+        if status_of(record.status, handle).final:
             return
-        text = await self.remote.script(scripts.cancel_files(self._root, [handle.token]))
+        text = await self.remote.script(scripts.cancel_file(self._root, handle.token, handle.index))
         if self.dialect.name == "shell":
             text = await self.remote.script(scripts.kill(self._root, handle.token, grace))
         elif record.status.native_id is not None:
@@ -343,10 +349,3 @@ def _indices(record: Record, files: JobFiles | None) -> list[int] | None:
         except (ValueError, KeyError, ConfigError, TypeError):
             return None
     return None
-
-
-def _of(status: JobStatus, handle: JobHandle) -> JobStatus:
-    """The status of a job, or of the task that is meant."""
-    if handle.index is None:
-        return status
-    return status.tasks.get(handle.index) or replace(status, handle=handle, tasks={})

@@ -35,7 +35,7 @@ def slurm(request: pytest.FixtureRequest) -> Iterator[Slurm]:
 @contextlib.asynccontextmanager
 async def runner(slurm: Slurm, tmp_path: Path, **options: Any) -> AsyncIterator[RemoteRunner]:
     cluster = ClusterOptions(directory=str(tmp_path / "jobs"), **{"min_interval": 1, **options})
-    settings = {"SetEnv": f"SLURM_CONF={slurm.conf}"}
+    settings = {"SetEnv": f"SLURM_CONF={slurm.env['SLURM_CONF']}"}
     async with PrivateServer(login_shell="/bin/sh", options=settings) as server:
         async with managed(server, pool_size=2) as manager:
             made = RemoteRunner(manager, store=tmp_path / "store", clusters={1: cluster})

@@ -22,10 +22,18 @@ from ..states import JobState
 
 @dataclass(frozen=True)
 class Dependency:
-    """Another job that has to end before, by the scheduler's id: "ok", "any" or "failed"."""
+    """Another job that has to end before.
+
+    Attributes:
+        native_id: by the scheduler's id; of a task of an array, `ID_INDEX`.
+        kind: "ok", "any" or "failed".
+        token, index: by its directory, which is beside the job's own, and the task's index.
+    """
 
     native_id: str
     kind: str
+    token: str = ""
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,16 @@ class Dialect(Protocol):
 
     #: Seconds after a submit command was ended until what it sent cannot be accepted any more.
     acceptance_delay: ClassVar[float]
+
+    #: Seconds after a job has left the queue until `history` has it at the latest.
+    history_delay: ClassVar[float]
+
+    #: Whether a job can be told to wait for how another ends. Where the scheduler only waits for
+    #: its end, the wrapper looks at the other's `end` file.
+    knows_results: ClassVar[bool]
+
+    def check(self, array: str | None, resources: Resources) -> None:
+        """Raises `ConfigError` for what this scheduler has no word for, before anything is done."""
 
     def submit(self, job: Submission) -> list[str]:
         """The submit command."""

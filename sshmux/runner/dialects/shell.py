@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from ...errors import ConfigError
+from ..job import Resources
 from .base import Accepted, Partition, QueueRow, Refused, Submission, SubmitAnswer
 
 
@@ -17,6 +19,13 @@ class Shell:
     script_on_stdin: ClassVar[bool] = False
     reserved_codes: ClassVar[frozenset[int]] = frozenset()
     acceptance_delay: ClassVar[float] = 5.0
+    history_delay: ClassVar[float] = 0.0
+    knows_results: ClassVar[bool] = False
+
+    def check(self, array: str | None, resources: Resources) -> None:
+        """Raises `ConfigError` for arrays. What a host cannot limit is not looked at."""
+        if array is not None:
+            raise ConfigError("array=: a plain host has none; submit the jobs one by one")
 
     def submit(self, job: Submission) -> list[str]:
         """No command: the wrapper is started as it is."""

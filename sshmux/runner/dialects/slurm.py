@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from ..job import Resources
 from ..states import JobState, Reason
 from .base import (
     Accepted,
@@ -108,6 +109,11 @@ class Slurm:
     acceptance_delay: ClassVar[float] = (
         30.0  # the request lies in a socket: three times MessageTimeout
     )
+    history_delay: ClassVar[float] = 1.0
+    knows_results: ClassVar[bool] = True
+
+    def check(self, array: str | None, resources: Resources) -> None:
+        """Slurm has a word for all of it."""
 
     def submit(self, job: Submission) -> list[str]:
         """Sbatch. Options on its command line beat the account's SBATCH_ variables."""
