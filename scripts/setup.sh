@@ -25,6 +25,8 @@ lock=$venv/sshmux-setup.lock
 log=$venv/sshmux-setup.log
 case ${SSHMUX_PYTHON:-} in */*) [[ $SSHMUX_PYTHON == /* ]] || SSHMUX_PYTHON=$PWD/$SSHMUX_PYTHON ;; esac
 unset PYTHONHOME PYTHONPATH # site packages of another Python would win over ours
+# Tests start Python a thousand times: without its cache each compiles all of sshmux once more.
+unset PYTHONDONTWRITEBYTECODE
 
 # what must be there : Debian's and Ubuntu's package : Fedora's
 PROGRAMS='ssh:openssh-client:openssh-clients sshd:openssh-server:openssh-server'

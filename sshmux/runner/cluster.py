@@ -161,5 +161,7 @@ class Cluster:
             return None
         found: dict[str, list[QueueRow]] = {}
         for row in self.dialect.parse_queue(look.queue):
+            if row.user not in ("", self._user):
+                continue
             found.setdefault(row.name, []).append(row)
         return found

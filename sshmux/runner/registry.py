@@ -8,6 +8,8 @@ from importlib.metadata import entry_points
 from ..errors import ConfigError
 from .dialects.base import Dialect
 from .dialects.gridengine import GridEngine
+from .dialects.lsf import Lsf
+from .dialects.pbs import Pbs, Torque
 from .dialects.shell import Shell
 from .dialects.slurm import Slurm
 
@@ -21,9 +23,9 @@ def dialects() -> dict[str, Dialect]:
     for entry in entry_points(group=GROUP):
         made = entry.load()()
         if not isinstance(made, Dialect):
-            raise ConfigError(f"{entry.value}: this is no dialect: see docs/runner.md")
+            raise ConfigError(f"{entry.value}: this is no dialect: see docs/schedulers.md")
         found[made.name] = made
-    own: tuple[Dialect, ...] = (Slurm(), GridEngine(), Shell())
+    own: tuple[Dialect, ...] = (Slurm(), GridEngine(), Pbs(), Torque(), Lsf(), Shell())
     for ours in own:
         found.setdefault(ours.name, ours)
     return found

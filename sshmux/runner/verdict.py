@@ -272,9 +272,10 @@ def _final(
     )
     if said.state is JobState.FAILED and said.reason == Reason.REFUSED and start is not None:
         status = replace(status, reason="")
-    if asked is not None and said.reason == "" and said.state is JobState.FAILED:
+    ours = said.state is JobState.FAILED and said.reason in ("", Reason.LAUNCH_FAILED)
+    if asked is not None and ours:
         # The scheduler tells only how the processes ended.
-        status = replace(status, state=JobState.CANCELLED)
+        status = replace(status, state=JobState.CANCELLED, reason="")
     return _with_tail(status, files)
 
 

@@ -62,6 +62,8 @@ class ClusterJobs(Submissions):
         rows = self._rows(look)
         past: dict[str, list[QueueRow]] = {}
         for row in self.dialect.parse_history(look.history or ""):
+            if row.user not in ("", self._user):
+                continue  # anybody may call a job as one of ours
             past.setdefault(row.name, []).append(row)
         failed, never, news, seen = list[Record](), list[Record](), list[Record](), list[Record]()
         scheduled = self.dialect.name != "shell"
@@ -71,7 +73,9 @@ class ClusterJobs(Submissions):
             mine = None if rows is None else rows.get(record.token, [])
             absences = 0
             if scheduled and mine is not None:
-                absences = self._absences.seen(record.token, bool(mine), now)
+                owner = None if files is None else files.owner
+                there = any(owner in (None, row.native_id) for row in mine)
+                absences = self._absences.seen(record.token, there, now)
             elif not scheduled and files is not None:
                 absences = self._absences.seen(record.token, files.present, now)
             evidence = Evidence(

@@ -3,7 +3,7 @@
 A dialect is a handful of pure functions. It starts nothing and asks nobody: it makes command lines
 (lists of words, never a line of shell, so that no name can be read as a command) and reads what
 they printed. A program of one's own becomes a dialect by a class with these methods, and an entry
-point in the group `sshmux.schedulers` (see docs/runner.md).
+point in the group `sshmux.schedulers` (see docs/schedulers.md).
 
 What is common to all stays with the runner: the job's directory and its wrapper, which writes
 `start` and `end`; the submit lock and the owner lock; the question whether a job that is absent

@@ -10,11 +10,10 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import ClassVar
 
 from ...errors import ConfigError
-from ..job import Resources, array_indices
+from ..job import Resources
 from ..states import JobState, Reason
 from .base import (
     Accepted,
@@ -26,6 +25,7 @@ from .base import (
     Uncertain,
     Waiting,
 )
+from .times import ctime, iso, number, span_of
 
 _UTC = "TZ=UTC0"
 _PARALLEL = "smp"  # the parallel environment for more than one slot on one host
@@ -39,12 +39,6 @@ _MOST_TASKS = 100_000
 _JOB = re.compile(r"<job_list\b[^>]*>(.*?)</job_list>", re.DOTALL)
 _VALUE = re.compile(r"<([A-Za-z_]{1,40})(?:\s[^<>]*)?>([^<]*)</\1>")
 
-_ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})")
-_CTIME = re.compile(
-    r"[A-Z][a-z]{2} +([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})\Z"
-)
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-
 _FULL = re.compile(r"Only \d+ jobs are allowed", re.IGNORECASE)
 _AWAY = re.compile(
     r"Connection refused|unable to (?:contact|connect to) qmaster|can't resolve|host not found",
@@ -56,10 +50,11 @@ _UNCERTAIN = re.compile(
 _CERTAIN = re.compile(r"Unable to run job:|qsub: |Unknown option|ERROR!", re.IGNORECASE)
 _NOISE = re.compile(r"Exiting\.|.*: warning: ")
 
-# What `failed` of the accounting means (sge_status(5)); what ended after it had begun is 100.
+# What `failed` of the accounting means (sge_status(5)).
 _LIMIT = 37
 _RESCHEDULED = frozenset((24, 25))
-_AFTER_START = frozenset((0, 12, 15, 100))
+_SIGNAL = 100
+_AFTER_START = frozenset((0, 12, 15, 30, 100))
 _SIGNALLED = 128  # and the signal
 
 
@@ -86,7 +81,7 @@ class GridEngine:
     def check(self, array: str | None, resources: Resources) -> None:
         """Raises `ConfigError` for what Grid Engine has no word for."""
         if array is not None:
-            _span(array)
+            span_of(array, "Grid Engine", 1)
         if resources.gpus is not None:
             raise ConfigError(
                 "gpus=: each Grid Engine site has its own name for GPUs: see `qconf -sc`, and say "
@@ -107,7 +102,7 @@ class GridEngine:
         words += ["-S", "/bin/sh", "-C", "", "-sync", "n", "-now", "n"]
         words += ["-r", "y" if job.requeue else "n"]
         if job.array is not None:
-            span, most = _span(job.array)
+            span, most = span_of(job.array, "Grid Engine", 1)
             words += ["-t", span, *(["-tc", most] if most else [])]
         words += self._resources(job.resources)
         if job.after:
@@ -208,10 +203,10 @@ class GridEngine:
         found = []
         for line in stdout.split("\n"):
             cells = line.split()
-            numbers = [_number(cell) for cell in cells[2:]]
+            numbers = [number(cell) for cell in cells[2:]]
             if len(cells) != 8 or None in numbers:
                 continue
-            used, reserved, free, total, _, disabled = (number or 0 for number in numbers)
+            used, reserved, free, total, _, disabled = (each or 0 for each in numbers)
             found.append(
                 Partition(
                     name=cells[0],
@@ -226,17 +221,6 @@ class GridEngine:
                 )
             )
         return found
-
-
-def _span(array: str) -> tuple[str, str]:
-    """What -t and -tc take: one range from 1 on, and how many at once. Raises `ConfigError`."""
-    indices = array_indices(array)
-    step = indices[1] - indices[0] if len(indices) > 1 else 1
-    if indices[0] < 1 or any(b - a != step for a, b in pairwise(indices)):
-        raise ConfigError(
-            f"array={array!r}: Grid Engine takes one range from 1 on, such as '1-10' or '2-10:2'"
-        )
-    return f"{indices[0]}-{indices[-1]}:{step}", array.partition("%")[2]
 
 
 def _tasks(text: str | None) -> Iterator[int | None]:
@@ -257,7 +241,7 @@ def _tasks(text: str | None) -> Iterator[int | None]:
 
 def _queue_row(native_id: str, values: dict[str, str], index: int | None) -> QueueRow:
     word = values.get("state", "")
-    started = _iso(values.get("JAT_start_time", ""))
+    started = iso(values.get("JAT_start_time", ""))
     state, reason = _state(word, started, held_by_job="predecessor_jobs" in values)
     queue, _, host = values.get("queue_name", "").partition("@")
     return QueueRow(
@@ -266,7 +250,7 @@ def _queue_row(native_id: str, values: dict[str, str], index: int | None) -> Que
         state=state,
         reason=reason,
         index=index,
-        submitted=_iso(values.get("JB_submission_time", "")),
+        submitted=iso(values.get("JB_submission_time", "")),
         started=started,
         nodes=host,
         restarts=1 if "R" in word else None,
@@ -304,8 +288,8 @@ def _record(text: str) -> dict[str, str]:
 
 def _history_row(values: dict[str, str]) -> QueueRow | None:
     native_id, name = values.get("jobnumber", ""), values.get("jobname", "")
-    failed = _number(values.get("failed", "").partition(" ")[0])
-    status = _number(values.get("exit_status", "").partition(" ")[0])
+    failed = number(values.get("failed", "").partition(" ")[0])
+    status = number(values.get("exit_status", "").partition(" ")[0])
     if not _ID.match(native_id) or "." in native_id or failed is None or status is None:
         return None
     state, reason, code, signal = _end(failed, status)
@@ -314,12 +298,12 @@ def _history_row(values: dict[str, str]) -> QueueRow | None:
         name=name,
         state=state,
         reason=reason,
-        index=_number(values.get("taskid", "")),
+        index=number(values.get("taskid", "")),
         exit_code=code,
         signal=signal,
-        submitted=_clock(values.get("qsub_time", "")),
-        started=_clock(values.get("start_time", "")),
-        ended=_clock(values.get("end_time", "")) if state.final else None,
+        submitted=ctime(values.get("qsub_time", "")),
+        started=ctime(values.get("start_time", "")),
+        ended=ctime(values.get("end_time", "")) if state.final else None,
         nodes=values.get("hostname", ""),
         partition=values.get("qname", ""),
         native_state=f"failed {failed}" if failed else "",
@@ -339,35 +323,7 @@ def _end(failed: int, status: int) -> tuple[JobState, str, int | None, int | Non
         return JobState.FAILED, Reason.LAUNCH_FAILED, None, None
     if failed == 0 and status == 0:
         return JobState.COMPLETED, Reason.NONE, 0, None
-    return JobState.FAILED, Reason.NONE, status, signal if failed else None
-
-
-def _number(text: str) -> int | None:
-    """What is read from the cluster may be anything; `int` refuses "²", and 5,000 digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
-
-
-def _iso(text: str) -> float | None:
-    """2026-11-26T01:26:07, and in some versions with milliseconds."""
-    found = _ISO.match(text)
-    return None if found is None else _utc(*map(int, found.groups()))
-
-
-def _clock(text: str) -> float | None:
-    """Thu Nov 26 01:26:05 2026; "-/-" where there is none."""
-    found = _CTIME.match(text)
-    if found is None or found[1] not in _MONTHS:
-        return None
-    day, hour, minute, second, year = map(int, found.groups()[1:])
-    return _utc(year, _MONTHS.index(found[1]) + 1, day, hour, minute, second)
-
-
-def _utc(*numbers: int) -> float | None:
-    year, month, day, hour, minute, second = numbers
-    try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    return JobState.FAILED, Reason.NONE, status, signal if failed == _SIGNAL else None
 
 
 def _reason(text: str) -> str:

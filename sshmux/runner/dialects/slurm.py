@@ -23,6 +23,7 @@ from .base import (
     Uncertain,
     Waiting,
 )
+from .times import number, seconds_of
 
 _DAY = 86400.0
 _QUEUE = "%i|%F|%K|%T|%r|%V|%S|%e|%P|%N|%u|%j"  # the name last: it may hold anything
@@ -199,11 +200,11 @@ class Slurm:
         submitted, started, ended, partition, nodes, user, name = cells[5:]
         state, reason = _state(word, why, _time(started))
         return QueueRow(
-            native_id=found[1] if _number(array) is None else array,
+            native_id=found[1] if number(array) is None else array,
             name=name,
             state=state,
             reason=reason,
-            index=_number(task),
+            index=number(task),
             submitted=_time(submitted),
             started=_time(started),
             ended=_time(ended) if state.final else None,
@@ -297,7 +298,7 @@ class Slurm:
         found: dict[str, Partition] = {}
         for line in stdout.split("\n"):
             cells = line.split("|")
-            if len(cells) != 6 or (count := _number(cells[3])) is None:
+            if len(cells) != 6 or (count := number(cells[3])) is None:
                 continue
             name = cells[0].rstrip("*")
             idle = count if cells[4].rstrip("*~#!%$@+^-") == "idle" else 0
@@ -306,7 +307,7 @@ class Slurm:
                 name=name,
                 available=cells[1] == "up",
                 default=cells[0].endswith("*"),
-                time_limit=_limit(cells[2]),
+                time_limit=seconds_of(cells[2]),
                 nodes=count + (before.nodes or 0 if before else 0),
                 nodes_idle=idle + (before.nodes_idle or 0 if before else 0),
                 details={**(before.details if before else {}), cells[4]: cells[5]},
@@ -336,32 +337,14 @@ def _replace_reason(row: QueueRow) -> QueueRow:
 
 
 def _time(text: str) -> float | None:
-    seconds = _number(text)
+    seconds = number(text)
     return None if seconds is None else float(seconds)
-
-
-def _number(text: str) -> int | None:
-    """What is read from the cluster may be anything; `int` refuses "²", and 5,000 digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
     code, _, signal = text.partition(":")
-    number, by = _number(code), _number(signal)
-    return (None, None) if number is None or by is None else (number, by or None)
-
-
-def _limit(text: str) -> float | None:
-    """[D-]HH:MM:SS, MM:SS."""
-    days, dash, clock = text.rpartition("-")
-    numbers = [_number(part) for part in [*([days] if dash else ["0"]), *clock.split(":")]]
-    known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers) or len(known) > 4:
-        return None
-    seconds = 0
-    for number in known[1:]:
-        seconds = seconds * 60 + number
-    return float(seconds + known[0] * 86400)
+    status, by = number(code), number(signal)
+    return (None, None) if status is None or by is None else (status, by or None)
 
 
 def _last(stderr: str) -> str:
