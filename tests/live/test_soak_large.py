@@ -1,4 +1,7 @@
-"""Five gigabytes with holes, there and back, each way: the same checksum, and flat memory."""
+"""Five gigabytes with holes, there and back, each way: the same checksum, and flat memory.
+
+One gigabyte in a soak of less than five minutes, as CI is: sizes beyond 32 bits take a long one.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ from .test_sftp import lent
 
 pytestmark = [pytest.mark.soak, pytest.mark.both_engines, pytest.mark.timeout(600)]
 
-SIZE = 5 * 1024**3
+LONG = float(os.environ.get("SSHMUX_SOAK_SECONDS", "600")) >= 300
+SIZE = (5 if LONG else 1) * 1024**3
 FLAT = 20 * 1024**2  # bytes that a transfer may take, whatever its size
 
 
 def plant(path: Path) -> str:
     with path.open("wb") as file:
-        for at in (0, 1_000_000_007, 2**32 - 5, SIZE - 3):
+        for at in (0, 1_000_000_007, min(2**32 - 5, SIZE // 2), SIZE - 3):
             file.seek(at)
             file.write(os.urandom(min(10_000, SIZE - at)))
     assert path.stat().st_size == SIZE
@@ -34,7 +38,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-async def test_five_gigabytes(tmp_path: Path) -> None:
+async def test_gigabytes(tmp_path: Path) -> None:
     if shutil.disk_usage(tmp_path).free < 3 * SIZE:
         pytest.skip(f"needs {3 * SIZE / 2**30:.0f} GiB in {tmp_path}")
     source, there, back = tmp_path / "source", tmp_path / "there", tmp_path / "back"
