@@ -358,6 +358,11 @@ class ConnectionManager(SecretStorage):
         if replaced is not None:
             self._discard(replaced)
 
+    @property
+    def clusters(self) -> dict[Hashable, ConnectionConfig]:
+        """What is registered, by its id: a copy."""
+        return self._clusters.configs()
+
     def unregister_cluster(self, cluster_id: Hashable) -> Awaitable[None]:
         """Forgets a cluster at once, and closes its connections in the background.
 

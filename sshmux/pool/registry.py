@@ -43,6 +43,10 @@ class ClusterRegistry:
                 f"Cluster {cluster_id!r} not registered: call register_cluster() first"
             ) from None
 
+    def configs(self) -> dict[Hashable, ConnectionConfig]:
+        """What each id stands for."""
+        return {cluster.id: cluster.config for cluster in self._clusters.values()}
+
     def put(self, cluster_id: Hashable, config: ConnectionConfig) -> Cluster | None:
         """Registers it; returns the one that it replaces. One that is the same stays as it is."""
         hash(cluster_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import sshmux
 from sshmux import ClusterOptions, Job, JobState, Reason, RemoteRunner, Resources
+from sshmux.runner.compat import SLURMJobConfig, SLURMRunner
 from sshmux.testing import PrivateServer
 
 from ..clusters import Slurm
@@ -166,3 +168,36 @@ async def test_many_jobs_take_few_commands(slurm: Slurm, tmp_path: Path) -> None
         assert commands <= 20 + took, (commands, took)
     runs = (tmp_path / "jobs" / "runs").read_text().split()
     assert sorted(map(int, runs)) == list(range(40))
+
+
+async def test_the_old_names(slurm: Slurm, tmp_path: Path) -> None:
+    """`SLURMRunner`, as programs of before use it."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "input.d12").write_text("MGO\n")
+    config = SLURMJobConfig("mgo", cpus_per_task=2, memory="100MB", modules=[], exclusive=True)
+    settings = {"SetEnv": f"SLURM_CONF={slurm.env['SLURM_CONF']}"}
+    async with (
+        PrivateServer(login_shell="/bin/sh", options=settings) as server,
+        managed(server, pool_size=2) as manager,
+        SLURMRunner(
+            *(manager, 1, config, 1, tmp_path / "jobs"),
+            command="sh -c 'cat; echo $OMP_NUM_THREADS'",
+            store=tmp_path / "store",
+        ) as jobs,
+    ):
+        first = await jobs.submit_job(1, work)
+        _, native_id, _ = first.split(":", 2)
+        second = await jobs.submit_job(
+            2, work, threads=1, config=dataclasses.replace(config, dependencies=[native_id])
+        )
+        assert await jobs.get_status(second) in ("queued", "running", "completed")
+        assert await jobs.wait_for_completion(first, timeout=60) == "completed"
+        assert await jobs.wait_for_completion(second, timeout=60) == "completed"
+        assert [line async for line in jobs.get_output(second)] == ["MGO", "1"]
+        assert (await jobs.get_job_details(first))["NumCPUs"]
+        assert "main" in [each["name"] for each in await jobs.get_partition_info()]
+        assert isinstance(await jobs.get_queue_status("main"), list)
+        result = await jobs.retrieve_results(first, work)
+        assert result.success
+        assert (work / "output.out").read_text() == "MGO\n2\n"
