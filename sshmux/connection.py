@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Literal, Unpack, overload
 
-from .checks import check_seconds
+from .checks import check_int, check_seconds
 from .errors import ConfigError, ConnectionReleased
 from .forwards.methods import ForwardMethods
 from .openssh.control.master import Master
@@ -18,10 +18,11 @@ from .session.completed import SOME_SIGNAL, CompletedProcess, command_text, deco
 from .session.execution import ExecutionOptions, Scope
 from .session.keywords import ProcessKeywords, RunKeywords
 from .session.link import SIGNALLED, Link
+from .session.plumbing import PIPE, STDOUT, Sink, Source, Streams
 from .session.process import PipedProcess, ReadableProcess, RemoteProcess
 from .session.redirect import Target, descriptor_of
 from .session.shell import RemoteShell
-from .session.start import PIPE, STDOUT, ProcessContext, ProcessOptions, Sink, Source
+from .session.start import ProcessContext, ProcessOptions
 from .sftp.context import SFTPClientContext
 from .system.contexts import AwaitableContext, OwnContext
 from .system.pty import Terminal, wanted_terminal
@@ -30,6 +31,7 @@ from .transfer.methods import TransferMethods
 
 Command = str | Sequence[str]
 TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
+MOST_AT_ONCE = 1 << 30  # bytes or characters, of what is led from an object
 
 
 class Connection(ForwardMethods, TransferMethods, OwnContext):
@@ -270,6 +272,10 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         term_type: str | None = None,
         term_size: Sequence[int] = TERM_SIZE,
         request_pty: bool | str = True,
+        input: str | bytes | None = None,
+        bufsize: int = 0,
+        send_eof: bool = True,
+        recv_eof: bool = True,
     ) -> ProcessContext[Any]:
         """Starts a command: `async with conn.create_process(…) as process`, or `await` it.
 
@@ -278,10 +284,12 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         Parameters:
             command, env, cwd: as for `run`. None is the login shell itself.
             stdin: `PIPE` for `process.stdin`; `subprocess.DEVNULL`; a path, an open file or its
-                descriptor; another process's `stdout`.
+                descriptor; another process's `stdout`; or an object with a `read`, perhaps one to
+                be awaited (`BytesIO`, `StringIO`, `asyncio.StreamReader`, a file of SFTP), or an
+                asynchronous iterable.
             stdout: `PIPE` for `process.stdout`; `DEVNULL`; a path (created, or emptied), an open
                 file or its descriptor, which the session writes to by itself; another process's
-                `stdin`.
+                `stdin`; or an object with a `write`. A pipe or socket is closed at the end.
             stderr: the same, through this program; or `subprocess.STDOUT`.
             encoding: of the streams; None for bytes.
             errors: how to encode and decode what is not valid in that encoding.
@@ -291,6 +299,11 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             term_size: of the terminal: columns, rows, and perhaps the same in pixels.
             request_pty: False for no terminal, whatever `term_type` says; "force" for one without
                 a `term_type`, too; "auto" for one for the login shell.
+            input: what it reads first and last: `process.stdin` is at its end then.
+            bufsize: how much is read from an object at once; 0 for 64 KiB.
+            send_eof: False: its input stays open when what `stdin` leads from has ended, and
+                `process.stdin` can be written to.
+            recv_eof: False: what `stdout` and `stderr` lead to stays open when it has ended.
 
         Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
         `ProcessTimeout`.
@@ -299,12 +312,17 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         if command is not None:
             check_command(command)
         terminal = self._terminal(term_type, term_size, request_pty, shell=command is None)
+        check_int("bufsize", bufsize, 0, MOST_AT_ONCE)
+        data = input_bytes(input, encoding, errors)
+        streams = Streams(
+            stdin, stdout, stderr, encoding, errors, data, bufsize, send_eof, recv_eof
+        )
         merge = stderr == STDOUT and terminal is None
         words = LOGIN_SHELL if command is None else command
         wanted = ProcessOptions(
             "" if command is None else command_text(command),
             lambda: self._process_line(words, env, cwd, merge=merge),
-            *(env, stdin, stdout, stderr, encoding, errors, terminal),
+            *(env, streams, terminal),
         )
         return ProcessContext(self._link, self._scope, wanted)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -48,8 +49,8 @@ class CompletedProcess(Generic[AnyStr]):
 
     @property
     def returncode(self) -> int:
-        """The exit status; -99 for a signal whose name is not known, as in asyncssh."""
-        return self.exit_status if self.exit_signal is None else _UNKNOWN_SIGNAL
+        """The exit status; for a signal its number, negative; -99 if it is not known."""
+        return return_code(self.exit_status, self.exit_signal)
 
     def check_returncode(self) -> None:
         """Raises `ProcessError` unless the exit status is 0."""
@@ -60,11 +61,20 @@ class CompletedProcess(Generic[AnyStr]):
         """The `ProcessError` that says what failed."""
         how = f"failed with exit status {self.exit_status}"
         if self.exit_signal is not None:
-            how = "was ended by a signal on the remote"
+            name = f"SIG{self.exit_signal[0]}" if self.exit_signal[0] else "a signal"
+            how = f"was ended by {name} on the remote"
         text = f"{shown(self.command)} {how}"
         last = _last_line(self.stderr)
         error = ProcessError(f"{text}: {last}" if last else text)
         return _fill(error, self)
+
+
+def return_code(status: int, ended_by: tuple[str, bool, str, str] | None) -> int:
+    """As asyncssh has it: a signal's number, negative; -99 for one that is not known."""
+    if ended_by is None:
+        return status
+    known = signal.Signals.__members__.get(f"SIG{ended_by[0]}")
+    return _UNKNOWN_SIGNAL if known is None else -known
 
 
 def timed_out(

@@ -42,7 +42,8 @@ class ExecutionOptions:
         stderr: called with each piece of it.
         vital: ends or checks other commands, so the last descriptors are there for it.
         live: somebody waits for the pieces; else what comes on stderr may lie for a moment.
-        feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give.
+        feed: make a pipe for stdin, whose other end is `Execution.take_stdin`'s to give. What
+            `stdin` has goes into it first, and its end is not the pipe's.
         terminal: it gets one, which is its stdin, stdout and stderr: all output goes to `stdout`,
             which is no descriptor then. What is typed is `Execution.pty`'s, or the `input`.
         subsystem: the line is the name of a subsystem: something that is talked to, says nothing
@@ -165,11 +166,13 @@ class Execution:
                 self.pty = self._open_terminal(request.terminal)
                 stdin = self.pty.session_end
                 theirs.append(stdin)
-            elif request.stdin is not None and not waits:
+            elif request.stdin is not None and not waits and not request.feed:
                 stdin = request.stdin
             elif request.input or request.feed or request.stdin is not None:
                 data = None if request.feed else request.input
-                self._input = SessionInput(data, request.stdin, request.greeting)
+                self._input = SessionInput(
+                    data, request.stdin, request.greeting, shared=request.feed
+                )
                 stdin = self._input.reading
                 theirs.append(stdin)
             if not request.vital:

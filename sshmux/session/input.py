@@ -15,11 +15,17 @@ class SessionInput:
     Parameters:
         data: the bytes; None if somebody else writes: see `take`.
         source: the descriptor instead, which stays the caller's.
+        shared: the descriptor's end is not the end: somebody else writes then.
         greeting: goes in at once: 4 KiB at the most.
     """
 
     def __init__(
-        self, data: bytes | None, source: int | None = None, greeting: bytes = b""
+        self,
+        data: bytes | None,
+        source: int | None = None,
+        greeting: bytes = b"",
+        *,
+        shared: bool = False,
     ) -> None:
         self._data = data
         self._feed: Feed | None = None
@@ -27,8 +33,7 @@ class SessionInput:
         self.reading, self._writing = os.pipe()  # the session's, and ours
         try:
             if source is not None:
-                self._feed = Feed(os.dup(source), self._writing)
-                self._writing = -1
+                self._feed = Feed(os.dup(source), os.dup(self._writing) if shared else self.take())
             elif greeting:
                 os.write(self._writing, greeting)  # an empty pipe: there is room
         except BaseException:

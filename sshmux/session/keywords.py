@@ -47,3 +47,7 @@ class ProcessKeywords(TypedDict, total=False):
     term_type: str | None
     term_size: Sequence[int]
     request_pty: bool | str
+    input: str | bytes | None
+    bufsize: int
+    send_eof: bool
+    recv_eof: bool

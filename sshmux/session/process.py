@@ -13,14 +13,20 @@ from ..openssh.remote import signal_group
 from ..system.contexts import OwnContext
 from ..system.pty import Pty, check_size
 from ..system.tasks import TaskGroup, run_to_end
-from .completed import SOME_SIGNAL, CompletedProcess, shown, timed_out
+from .completed import SOME_SIGNAL, CompletedProcess, return_code, shown, timed_out
 from .execution import Execution, ExecutionOptions, Scope
 from .link import SIGNALLED, Link
+from .pumps import Pumps
 from .streams import AnyStr, StreamReader, StreamWriter
 
 log = logging.getLogger("sshmux.process")
 
 _SIGNAL_DEADLINE = 10.0  # seconds for a signal to be sent
+_OF_A_SIGNAL = (SIGNALLED, 255)  # the latter is what `ssh -S` makes of one
+# Those that end what does not catch them.
+_ENDING = frozenset(
+    ("ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "PROF", "QUIT", "TERM", "TRAP")
+) | {"USR1", "USR2", "VTALRM"}
 
 
 class ProcessTask:
@@ -94,6 +100,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         streams: tuple[
             StreamWriter[AnyStr] | None, StreamReader[AnyStr] | None, StreamReader[AnyStr] | None
         ],
+        pumps: Pumps,
         pty: Pty | None = None,
     ) -> None:
         self.command = command
@@ -102,7 +109,9 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         self._stdout: StreamReader[AnyStr] | None = streams[1]
         self._stderr: StreamReader[AnyStr] | None = streams[2]
         self._life = life
+        self._pumps = pumps
         self._pty = pty
+        self._sent: str | None = None  # the last signal that reached something of it
         self._signals = TaskGroup()
 
     def __repr__(self) -> str:
@@ -147,6 +156,12 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         (The connection was lost, or it was given up and could not be ended.) What its block or
         `close()` has ended was ended by a signal.
         """
+        status = self._status
+        return SIGNALLED if status is not None and self._by_our_signal(status) else status
+
+    @property
+    def _status(self) -> int | None:
+        """As its session told it."""
         task = self._life.task
         if not task.done():
             return None
@@ -157,19 +172,26 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
             return SIGNALLED if request.fate == "ended" else request.status
         return task.result()
 
+    def _by_our_signal(self, status: int) -> bool:
+        """Whether it ended as one does that a signal of `send_signal` has ended."""
+        return self._sent is not None and status in _OF_A_SIGNAL
+
     @property
     def exit_signal(self) -> tuple[str, bool, str, str] | None:
         """Set for a command that a signal of ours ended; of any other with engine="mux" only.
 
-        See docs/engines.md.
+        Only that of `send_signal` has its name. See docs/engines.md.
         """
-        return SOME_SIGNAL if self.exit_status == SIGNALLED else None
+        status = self._status
+        if status is not None and self._by_our_signal(status):
+            return (self._sent or "", *SOME_SIGNAL[1:])
+        return SOME_SIGNAL if status == SIGNALLED else None
 
     @property
     def returncode(self) -> int | None:
-        """As `exit_status`, but -99 for a signal (whose name is not known)."""
+        """As `exit_status`; the signal's number, negative, for a signal; -99 if it is not known."""
         status = self.exit_status
-        return -99 if status == SIGNALLED else status
+        return status if status is None else return_code(status, self.exit_signal)
 
     def poll(self) -> int | None:
         """The `returncode`, under `subprocess`'s name for asking."""
@@ -191,7 +213,10 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
 
     async def _outputs(self) -> tuple[AnyStr | None, AnyStr | None]:
         out, err = await asyncio.gather(_rest(self.stdout), _rest(self.stderr))
-        await asyncio.shield(self._life.task)
+        status = await asyncio.shield(self._life.task)
+        if status in _OF_A_SIGNAL:
+            await self._signals.wait()  # whether it was one of ours
+        await self._pumps.finished()
         return out, err
 
     async def wait(
@@ -231,15 +256,18 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         if self.stdin is not None and self._pty is None:  # on a terminal that would be Ctrl-D
             self.stdin.close()
         self._life.task.cancel()
+        self._pumps.abandon()
 
     def is_closing(self) -> bool:
-        """Whether it has ended, or is being ended."""
+        """Whether it has ended, or is being ended, or was told the end of its input."""
         task = self._life.task
-        return task.done() or task.cancelling() > 0
+        told = self.stdin is not None and self.stdin.is_closing()
+        return told or task.done() or task.cancelling() > 0
 
     async def wait_closed(self) -> None:
         """Waits until nothing of it is left."""
         await asyncio.wait((self._life.task,))
+        await self._pumps.closed()
         await self._signals.wait()
 
     # Signals
@@ -270,7 +298,9 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         except (Error, TimeoutError, OSError) as error:
             log.warning("%r: SIG%s could not be sent: %s", self, name, error)
         else:
-            if status != 0 and not self._life.task.done():
+            if status == 0:
+                self._sent = name if name in _ENDING else self._sent
+            elif not self._life.task.done():
                 log.warning("%r: SIG%s reached nothing of it", self, name)
 
     def terminate(self) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from ..checks import check_int
 from ..system.tasks import settle
 
 AnyStr = TypeVar("AnyStr", str, bytes)
@@ -172,23 +175,25 @@ class StreamReader(Generic[AnyStr]):
         self._check()
         return cast("AnyStr", self._take_line())
 
-    async def readuntil(self, separator: AnyStr | Iterable[AnyStr]) -> AnyStr:
-        """Reads until a separator, or the first of several, and with it.
+    async def readuntil(
+        self, separator: AnyStr | Iterable[AnyStr] | re.Pattern[AnyStr], max_separator_len: int = 0
+    ) -> AnyStr:
+        """Reads until a separator, or the first of several, or what a pattern fits; and with it.
+
+        Parameters:
+            max_separator_len: as long may what a pattern fits be; so much is looked at again
+                when more has come. 0: everything is. A match that could go on with what comes
+                later ends where it ends now, so let a pattern end with something certain.
 
         Raises `asyncio.IncompleteReadError` at the end.
         """
-        one = isinstance(separator, str | bytes)
-        separators: list[Any] = [separator] if one else list(separator)
-        if not separators or not all(separators):
-            raise ValueError("readuntil needs a separator that is not empty")
-        longest = max(map(len, separators))
+        check_int("max_separator_len", max_separator_len, 0, sys.maxsize)
+        find, longest = _finder(separator, max_separator_len, self._empty)
         searched = 0
         while True:
             text = self._all()
-            found = [text.find(each, max(0, searched - longest)) for each in separators]
-            ends = [at + len(each) for at, each in zip(found, separators, strict=True) if at >= 0]
-            if ends:
-                return cast("AnyStr", self._take(min(ends)))
+            if (end := find(text, max(0, searched - longest) if longest else 0)) is not None:
+                return cast("AnyStr", self._take(end))
             if self._ended:
                 self._check()
                 raise _incomplete(self._take(self._size), None)
@@ -267,6 +272,42 @@ class StreamReader(Generic[AnyStr]):
             self._go_on()
 
 
+def _finder(
+    separator: Any, longest: int, empty: str | bytes
+) -> tuple[Callable[[Any, int], int | None], int]:
+    """What tells where the first separator ends, looking from a place on; and how long it may be.
+
+    Raises `ValueError` for an empty one, and `TypeError` for text in bytes or the reverse.
+    """
+    if isinstance(separator, re.Pattern):
+        _check_same(separator.pattern, empty)
+
+        def search(text: Any, start: int) -> int | None:
+            found = separator.search(text, start)
+            return None if found is None else found.end()
+
+        return search, longest
+    separators = [separator] if isinstance(separator, str | bytes) else list(separator)
+    if not separators or not all(separators):
+        raise ValueError("readuntil needs a separator that is not empty")
+    for each in separators:
+        _check_same(each, empty)
+
+    def find(text: Any, start: int) -> int | None:
+        found = [(text.find(each, start), len(each)) for each in separators]
+        return min((at + size for at, size in found if at >= 0), default=None)
+
+    return find, max(map(len, separators))
+
+
+def _check_same(separator: object, empty: str | bytes) -> None:
+    if not isinstance(separator, type(empty)):
+        raise TypeError(
+            f"separator {separator!r}: this stream is one of {type(empty).__name__} "
+            "(see create_process(encoding=))"
+        )
+
+
 def _as_it_is(data: bytes, final: bool) -> bytes:
     return data
 
@@ -297,7 +338,9 @@ class StreamWriter(Generic[AnyStr]):
     def __init__(self, drain: ByteSink, encoding: str | None, errors: str) -> None:
         self._drain = drain
         self._encoding = encoding
-        self._errors = errors
+        self._encode: Callable[[str], bytes] = str.encode
+        if encoding is not None:  # one for all of it: some encodings begin with a mark
+            self._encode = codecs.getincrementalencoder(encoding)(errors).encode
         self._closing = False
 
     def write(self, data: AnyStr) -> None:
@@ -312,7 +355,7 @@ class StreamWriter(Generic[AnyStr]):
         if isinstance(data, str):
             if self._encoding is None:
                 raise TypeError("this stream takes bytes: give create_process() an encoding=")
-            self._drain.write(data.encode(self._encoding, self._errors))
+            self._drain.write(self._encode(data))
         elif self._encoding is not None:
             raise TypeError("this stream takes str: give create_process() encoding=None for bytes")
         else:
@@ -348,7 +391,7 @@ class StreamWriter(Generic[AnyStr]):
         self.write_eof()
 
     def is_closing(self) -> bool:
-        """Whether it was closed."""
+        """Whether it was closed, or its end told."""
         return self._closing
 
     async def wait_closed(self) -> None:
