@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from typing import Any
 
 from ..errors import ChannelOpenError
@@ -172,12 +173,26 @@ async def _wrap(
     return reader, asyncio.StreamWriter(way, writing, reader, loop)
 
 
-async def _or_close(connecting: Any, file: Any) -> Any:
+async def _or_close(connecting: Coroutine[Any, Any, Any], file: Any) -> Any:
+    """Connects, and does not let itself be cancelled meanwhile; that takes a turn of the loop.
+
+    Cancelled in there, uvloop closes the descriptor below the file, whose own `close` may then
+    close another's.
+    """
+    task = asyncio.ensure_future(connecting)
     try:
-        return await connecting
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_close_transport)
+        raise
     except BaseException:
         file.close()
         raise
+
+
+def _close_transport(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result()[0].close()
 
 
 class _Pipe:

@@ -159,7 +159,10 @@ async def test_fifty_that_will_not_end_are_ended_at_once(term_type: str | None) 
                 for process in processes:
                     process.close()
                 await asyncio.gather(*(process.wait_closed() for process in processes))
-                assert sleepers(seconds) == []
+                # On a loaded machine the round that ends them may outlast its deadline; then they
+                # are ended all the same, but the connection is not used any more.
+                await until(lambda: not sleepers(seconds))
+            async with manager.get_connection(1) as connection:
                 assert (await connection.run("echo on")).stdout == "on\n"
 
 

@@ -124,13 +124,14 @@ async def test_a_time_limit(sge: GridEngine, tmp_path: Path) -> None:
 async def test_dependencies(sge: GridEngine, tmp_path: Path) -> None:
     """Grid Engine waits for an end, whatever it is: the job itself looks how it was."""
     async with runner(sge, tmp_path) as jobs:
+        wait = f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; "
         good, bad, killed, array = await jobs.submit_many(
             1,
             [
-                job("sleep 4"),
-                job("sleep 4; exit 1"),
-                job("sleep 4; kill -9 $PPID $$"),
-                job("sleep 4; [ $SSHMUX_TASK = 1 ]", array="1-2"),
+                job(wait),
+                job(wait + "exit 1"),
+                job(wait + "kill -9 $PPID $$"),
+                job(wait + "[ $SSHMUX_TASK = 1 ]", array="1-2"),
             ],
         )
         wanted = {
@@ -147,6 +148,7 @@ async def test_dependencies(sge: GridEngine, tmp_path: Path) -> None:
         while (waiting := await jobs.status(children[0])).reason != Reason.DEPENDENCY:
             assert waiting.state is JobState.PENDING
             await asyncio.sleep(0.2)
+        (tmp_path / "go").touch()
         ends = [await jobs.wait(handle, 120) for handle in children]
         for after, end in zip(wanted, ends, strict=True):
             never = (JobState.CANCELLED, Reason.DEPENDENCY_NEVER)
