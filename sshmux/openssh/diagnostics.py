@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from .. import errors
 from ..config import ConnectionConfig
+from . import hangups
 from .askpass.prompts import HostKeyPrompt, Prompt, sanitise
 from .resolve import Resolved
 
@@ -160,8 +161,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
         r"Connection (closed|reset)|Connection to .* closed|kex_exchange_identification"
         r"|ssh_exchange_identification|Broken pipe|Not allowed at this time|Exceeded MaxStartups",
         errors.ServerHungUp,
-        "The server closed the connection before the log-in: it may be overloaded (MaxStartups), "
-        "be restarting, or refuse this address for a while.",
+        hangups.BEFORE_VERSION,
     ),
 )
 
@@ -201,8 +201,9 @@ def through(error: errors.ServerHungUp) -> errors.ServerHungUp:
         "It is reached through a jump host: does that one allow forwarding (AllowTcpForwarding), "
         "and can it reach the host?"
     )
-    told = errors.ServerHungUp(f"{error} {hint}")
+    told = errors.ServerHungUp(str(error) if hangups.AT_ONCE in str(error) else f"{error} {hint}")
     told.stderr = error.stderr
+    told.transient = error.transient  # no second try with a password is made of it
     return told
 
 
@@ -252,7 +253,12 @@ def diagnose(
             ),
             both,
         )
-    advice = _fill(diagnosis.advice, config, log, known)
+    advice = diagnosis.advice
+    if diagnosis.error in (errors.ServerHungUp, errors.KeyExchangeFailed):
+        lines = _lines(log)
+        seen_there = hangups.advice(lines, given) if lines[-1:] == [words] else None
+        advice = seen_there or advice
+    advice = _fill(advice, config, log, known)
     if diagnosis.error is errors.PermissionDenied:
         for source, words_of_it in _REFUSED_ANSWERS.items():
             advice = words_of_it if source in given else advice
@@ -317,13 +323,23 @@ def _meaning(line: str) -> Diagnosis | None:
     return next((each for each in DIAGNOSES if each.pattern.search(line)), None)
 
 
-def timed_out(config: ConnectionConfig, stderr: str) -> errors.Error:
-    """The error for a log-in that our own deadline ended."""
+def timed_out(config: ConnectionConfig, stderr: str, connected: bool | None = None) -> errors.Error:
+    """The error for a log-in that our own deadline ended. `connected`: see `hangups.silence`."""
     error = errors.ConnectTimeout(
-        f"Cannot connect to {config.address}: no log-in within {config.timeout:g} s. "
-        f"Check the network, or raise timeout=. To see where it stops, run: {_login(config)} -v"
+        f"Cannot connect to {config.address}: {hangups.silence(connected, config.timeout)} "
+        f"To see where it stops, run: {_login(config)} -v"
     )
     return _with_words(error, stderr)
+
+
+def closed_at_once(config: ConnectionConfig, stderr: str) -> errors.ServerHungUp:
+    """The error for a server that lets us in, and closes the connection before anything is run."""
+    said = hangups.farewell(stderr)
+    words = f" It said: {sanitise(said, 1000)!r}" if said else ""
+    error = errors.ServerHungUp(f"{config.address}: {hangups.AT_ONCE}{words}")
+    error.transient = False
+    error.stderr = sanitise(stderr, 4000)
+    return error
 
 
 # How `ssh -S` begins to complain of itself. (mux.c, sshconnect.c)

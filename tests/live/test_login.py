@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import psutil
 import pytest
 
@@ -81,7 +83,7 @@ async def test_a_server_that_never_speaks(directory: Path) -> None:
     assert isinstance(error, sshmux.ConnectTimeout)
     assert isinstance(error, asyncio.TimeoutError)
     assert time.monotonic() - started < 10
-    assert "0.5 s" in str(error)
+    assert "0.5 s, although something took the connection" in str(error)
 
 
 async def test_a_server_that_hangs_up(directory: Path) -> None:
@@ -96,6 +98,70 @@ async def test_a_server_that_hangs_up(directory: Path) -> None:
         error = await attempt(directory, "127.0.0.1", port=port)
     assert isinstance(error, sshmux.ServerHungUp)
     assert len(calls) == 3  # passing trouble: three tries, and no more
+
+
+class ClosesAtOnce(asyncssh.SSHServer):
+    """Lets everybody in, and closes."""
+
+    logins = 0
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def auth_completed(self) -> None:
+        type(self).logins += 1
+        self._connection.disconnect(11, "no room for you\x1b[2J")
+
+
+@pytest.mark.both_engines
+async def test_a_server_that_closes_once_it_has_let_us_in(directory: Path) -> None:
+    ClosesAtOnce.logins = 0
+    server = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=ClosesAtOnce,
+        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+    )
+    async with server:
+        error = await attempt(
+            directory,
+            "127.0.0.1",
+            port=server.get_port(),
+            known_hosts_file="/dev/null",
+            strict_host_key_checking=False,
+        )
+    assert isinstance(error, sshmux.ServerHungUp)
+    assert "logged in, but the master is gone at once" in str(error)
+    assert "\x1b" not in str(error)
+    assert not error.transient
+    assert ClosesAtOnce.logins == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "advice"),
+    [
+        (b"SSH-1.5-old\r\n", "SSH 1 only"),
+        (b"hello\r\n" * 2000, "text without end"),
+        (b"\x15\x03\x03\x00\x02\x02F", "does not speak SSH 2"),
+    ],
+    ids=["ssh 1", "endless", "tls"],
+)
+async def test_what_is_no_ssh_2(directory: Path, first: bytes, advice: str) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        with contextlib.suppress(OSError):
+            await writer.drain()
+            await reader.read()  # until ssh has enough
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as listener:
+        error = await attempt(directory, "127.0.0.1", port=listener.sockets[0].getsockname()[1])
+    assert isinstance(error, sshmux.KeyExchangeFailed)
+    assert advice in str(error)
+    assert not error.transient
 
 
 async def test_the_deadline_covers_authentication_too(directory: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ...system.pipes import Reader
 from ...system.processes import Child, spawn
+from ...system.sockets import has_connection
 
 MAX_STDERR = 64 * 1024  # bytes kept; a banner may be endless
 _LAST_WORDS = 0.5  # seconds for the rest of stderr after a failure
@@ -60,6 +61,10 @@ class Launch:
 
     async def _exit_status(self) -> int:
         return await self._child.wait()
+
+    def connected(self) -> bool | None:
+        """Whether ssh has a TCP connection; None if that cannot be seen, or it needs none."""
+        return has_connection(self._child.pid)
 
     async def end(self) -> None:
         """Ends ssh and its group, and waits for that."""

@@ -24,7 +24,7 @@ from ...system.tasks import run_to_end
 from .. import argv
 from ..askpass.dialogue import Answerer, launch_dialogue
 from ..askpass.launch import Launch, Listener, launch
-from ..diagnostics import declined, diagnose, timed_out
+from ..diagnostics import closed_at_once, declined, diagnose, timed_out
 from ..environment import client_environment
 from ..resolve import Resolved
 from ..version import ssh_version
@@ -138,17 +138,26 @@ async def dial(
     except BaseException:
         entry.remove()
         raise
+    connected: bool | None = None
     try:
-        async with (deadline or Deadline(config.timeout)).enforced():
-            status = await started.wait()
+        try:
+            async with (deadline or Deadline(config.timeout)).enforced():
+                status = await started.wait()
+        except TimeoutError:
+            connected = started.connected()
+            raise
         if status != 0:
             raise _failure(config, way, status, started)
-        return await _hold(config, entry, replace(record, login_factor=_took(way.answerer)))
+        try:
+            record = replace(record, login_factor=_took(way.answerer))
+            return await _hold(config, entry, record)
+        except (ConnectionLost, FileNotFoundError, ConnectionError) as error:
+            raise closed_at_once(config, f"{started.log}{started.stderr}") from error
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
         await run_to_end(partial(_undo, started, entry, config.ssh_program))
         if isinstance(error, TimeoutError) and not isinstance(error, Error):
-            raise timed_out(config, f"{started.log}{started.stderr}") from None
+            raise timed_out(config, f"{started.log}{started.stderr}", connected) from None
         raise
     finally:
         started.close()
@@ -202,7 +211,7 @@ async def _hold(config: ConnectionConfig, entry: Entry, record: Record) -> Maste
     try:
         return await Master.hold(config, entry, record, _HOLD_DEADLINE)
     except (OSError, TimeoutError) as error:
-        if isinstance(error, Error):
+        if isinstance(error, Error | FileNotFoundError | ConnectionError):
             raise
         raise DisconnectError(
             f"{config.address}: logged in, but its control socket does not answer ({error})"
