@@ -329,5 +329,4 @@ def _checked(handle: JobHandle) -> JobHandle:
 async def _ask(cluster: ClusterJobs, words: Sequence[str]) -> str:
     if not words:
         return ""
-    line = " ".join(scripts.quote(word) for word in words)
-    return await cluster.remote.script(f"{line} </dev/null\n")
+    return await cluster.remote.script(scripts.ask(words))

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from . import scripts
 from .dialects.base import Dependency, Dialect, Submission
 from .job import Job, array_indices
+from .wrapper import payload, wrapper
 
 _PIECE = 1024 * 1024
 
@@ -62,7 +63,7 @@ def _add_job(tar: tarfile.TarFile, dialect: Dialect, staged: Staged) -> None:
     _directory(tar, f"{token}/work")
     scheduler = dialect.name != "shell"
     files = {"meta": _meta(dialect, job), **_payload(staged, limit_memory=not scheduler)}
-    files["wrap"] = scripts.wrapper(
+    files["wrap"] = wrapper(
         *(token, staged.directory, dialect.identity),
         scheduler=scheduler,
         login_shell=job.login_shell,
@@ -129,7 +130,7 @@ def _payload(staged: Staged, *, limit_memory: bool) -> dict[str, str]:
     job = staged.job
     memory = job.resources.memory_mib() if limit_memory else None
     files = {
-        "run": scripts.payload(
+        "run": payload(
             *(staged.token, staged.directory),
             env=job.env,
             cwd=job.cwd,

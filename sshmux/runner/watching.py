@@ -105,7 +105,7 @@ class ClusterJobs(Submissions):
         if status.reason != Reason.ERROR or status.message or not status.native_id:
             return record
         words = self.dialect.details(status.native_id)
-        text = await self.remote.script(" ".join(map(scripts.quote, words)) + "\n")
+        text = await self.remote.script(scripts.ask(words))
         why = (text for name, text in self.dialect.parse_details(text).items() if "error" in name)
         return replace(record, status=replace(status, message=clean(next(why, ""))))
 
@@ -113,7 +113,7 @@ class ClusterJobs(Submissions):
         """Some schedulers keep for ever what waits for a job that has ended otherwise."""
         ids = [record.status.native_id for record in records if record.status.native_id]
         if words := self.dialect.cancel(ids):
-            await self.remote.script(" ".join(map(scripts.quote, words)) + "\n")
+            await self.remote.script(scripts.ask(words))
         never = {"state": JobState.CANCELLED, "reason": Reason.DEPENDENCY_NEVER}
         ended = [replace(each.status, ended=time.time(), **never) for each in records]  # type: ignore[arg-type]
         await self._save(
@@ -320,7 +320,7 @@ class ClusterJobs(Submissions):
         elif record.status.native_id is not None:
             task = "" if handle.index is None else f"_{handle.index}"
             words = self.dialect.cancel([f"{record.status.native_id}{task}"])
-            text = await self.remote.script(" ".join(map(scripts.quote, words)) + "\n")
+            text = await self.remote.script(scripts.ask(words))
         del text
         if record.phase.open and record.status.native_id is None:
             await self._cancelled_before(record)
