@@ -18,10 +18,19 @@ GROUP = "sshmux.schedulers"
 
 @lru_cache(maxsize=1)
 def dialects() -> dict[str, Dialect]:
-    """By name. Another package's comes before one of ours that has the same name."""
+    """By name. Another package's comes before one of ours that has the same name.
+
+    One that cannot be loaded is an error for all: without it, jobs might go to a login node.
+    """
     found: dict[str, Dialect] = {}
     for entry in entry_points(group=GROUP):
-        made = entry.load()()
+        try:
+            made = entry.load()()
+        except Exception as error:
+            raise ConfigError(
+                f"the scheduler {entry.name!r} of an installed package ({entry.value}) cannot be "
+                f"loaded: {type(error).__name__}: {error}. Repair or uninstall that package"
+            ) from error
         if not isinstance(made, Dialect):
             raise ConfigError(f"{entry.value}: this is no dialect: see docs/schedulers.md")
         found[made.name] = made

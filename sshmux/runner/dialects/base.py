@@ -16,8 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
+from ...text import one_line
 from ..job import Resources
 from ..states import JobState
+
+_MOST_TEXT = 4000  # characters of a cell
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class QueueRow:
         native_state: the scheduler's own word.
         user: whose it is, where it tells.
         message: more, in words.
+
+    The scheduler's words are bounded, one line each, and fit for a terminal; `name` is as it is.
     """
 
     native_id: str
@@ -130,6 +135,12 @@ class QueueRow:
     native_state: str = ""
     user: str = ""
     message: str = ""
+
+    def __post_init__(self) -> None:
+        for cell in ("reason", "nodes", "partition", "native_state", "user", "message"):
+            text = getattr(self, cell)
+            if len(text) > _MOST_TEXT or not text.isprintable():
+                object.__setattr__(self, cell, one_line(text[:_MOST_TEXT]))
 
 
 @dataclass(frozen=True)

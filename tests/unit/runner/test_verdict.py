@@ -100,3 +100,13 @@ def test_the_payloads_own_end_is_final_whatever_else_is_said(state: JobState) ->
     status = judge(BEFORE, Evidence(ended, [row(state)], absences=5))
     assert (status.state, status.exit_code) == (JobState.FAILED, 3)
     assert judge(status, Evidence(files(), [row(JobState.RUNNING)])) == status
+
+
+def test_what_a_scheduler_says_is_bounded_and_fit_for_a_terminal() -> None:
+    odd = "\x1b]0;owned\x07\u202e" + "n" * 100_000
+    cells = {"reason": odd, "nodes": odd, "message": odd, "native_state": odd, "user": odd}
+    for state in (JobState.PENDING, JobState.RUNNING, JobState.FAILED, JobState.CANCELLED):
+        status = judge(BEFORE, Evidence(files(), [row(state, partition=odd, **cells)]))
+        for text in (status.reason, status.nodes, status.message):
+            assert str(text).isprintable()
+            assert len(text) < 5000
