@@ -20,6 +20,7 @@ from .session.keywords import ProcessKeywords, RunKeywords
 from .session.link import SIGNALLED, Link
 from .session.plumbing import PIPE, STDOUT, Sink, Source, Streams
 from .session.process import PipedProcess, ReadableProcess, RemoteProcess
+from .session.pumps import let_go
 from .session.redirect import Target, descriptor_of
 from .session.shell import RemoteShell
 from .session.start import ProcessContext, ProcessOptions
@@ -509,5 +510,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             )
             # Cancelled or not: a command that nobody waits for must not live on.
             await run_to_end(lambda: self._link.end(list(self._scope.running), error))
+        if self._scope.outlets:
+            await run_to_end(lambda: let_go(self._scope.outlets))
         if self._link.attachments:
             await run_to_end(lambda: self._link.end_attachments(self._scope))

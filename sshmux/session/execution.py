@@ -72,10 +72,16 @@ class ExecutionOptions:
 
 
 class Scope:
-    """What one borrower runs. Once it is closed nothing more begins."""
+    """What one borrower runs. Once it is closed nothing more begins.
+
+    Attributes:
+        running: the sessions.
+        outlets: tasks that bring to objects of the borrower's what its processes wrote.
+    """
 
     def __init__(self) -> None:
         self.running: set[Execution] = set()
+        self.outlets: set[asyncio.Task[None]] = set()
         self._closed: Callable[[], Exception] | None = None
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Generic
 from ..errors import ConfigError
 from ..system.pipes import Writer
 from ..system.pty import Pty
-from .execution import Execution, ExecutionOptions
+from .execution import Execution, ExecutionOptions, Scope
 from .objects import Inlet, Outlet, Writable, check_kind, is_inlet, is_outlet
 from .pumps import Pumps
 from .redirect import Target, closing, descriptor_of, stands_for_itself
@@ -50,8 +50,8 @@ class Streams:
 class Plumbing(Generic[AnyStr]):
     """The streams of one process, and what moves their data."""
 
-    def __init__(self, wanted: Streams, request: ExecutionOptions) -> None:
-        self.pumps = Pumps()
+    def __init__(self, wanted: Streams, request: ExecutionOptions, scope: Scope) -> None:
+        self.pumps = Pumps(scope.outlets)
         self._wanted = wanted
         self._request = request
         self._stdin: StreamWriter[AnyStr] | None = None

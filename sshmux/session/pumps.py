@@ -29,9 +29,13 @@ class Pumps:
 
     What an object's `read` or `write` raises ends the process, and is raised to whoever waits for
     it. How a process at the other end of a stream ends is for its own caller to see.
+
+    Parameters:
+        at_work: gets the tasks that write to objects, as long as they run. See `let_go`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_work: set[asyncio.Task[None]]) -> None:
+        self._at_work = at_work
         self._outlets: set[asyncio.Task[None]] = set()
         self._others: set[asyncio.Task[None]] = set()  # nobody waits for those
         self._feeders: set[asyncio.Task[None]] = set()
@@ -46,7 +50,9 @@ class Pumps:
 
     def to_object(self, stream: StreamReader[bytes], outlet: Outlet) -> None:
         """Writes all that comes; the process is not over for its caller before that is done."""
-        self._start(self._outlets, self._to_object(stream, outlet))
+        task = self._start(self._outlets, self._to_object(stream, outlet))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
 
     def to_process(
         self, stream: StreamReader[Any], target: StreamWriter[Any], *, end: bool = True
@@ -90,10 +96,11 @@ class Pumps:
         for task in self._outlets:
             task.get_loop().call_later(_LAST_WORDS, task.cancel)
 
-    def _start(self, kind: set[asyncio.Task[None]], coroutine: Any) -> None:
+    def _start(self, kind: set[asyncio.Task[None]], coroutine: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         kind.add(task)
         task.add_done_callback(kind.discard)
+        return task
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
@@ -124,6 +131,16 @@ class Pumps:
                 stdin.write_eof()
         except Exception as error:
             self._fail(error)
+
+
+async def let_go(outlets: set[asyncio.Task[None]]) -> None:
+    """Ends those that write to objects; what had come may still be taken, if that is soon."""
+    if outlets:
+        await asyncio.wait(set(outlets), timeout=_LAST_WORDS)
+    for task in outlets:
+        task.cancel()
+    if outlets:
+        await asyncio.wait(set(outlets))
 
 
 async def _next(stream: StreamReader[bytes]) -> bytes:

@@ -41,7 +41,7 @@ class ProcessContext(AwaitableContext[Started]):
     async def _begin(self) -> Any:
         wanted = self._wanted
         request = ExecutionOptions(await wanted.line(), live=True, terminal=wanted.terminal)
-        plumbing = Plumbing[Any](wanted.streams, request)
+        plumbing = Plumbing[Any](wanted.streams, request, self._scope)
         with contextlib.ExitStack() as files:
             plumbing.lay(files)
             life = ProcessTask(self._link, request, self._scope)

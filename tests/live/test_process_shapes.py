@@ -312,6 +312,19 @@ async def test_an_endless_source_does_not_outlive_its_reader(server: PrivateServ
             await over.wait()
 
 
+async def test_an_object_that_takes_nothing_keeps_no_connection(server: PrivateServer) -> None:
+    class Stuck:
+        async def write(self, data: bytes) -> None:
+            await asyncio.Event().wait()
+
+    async with connected(server) as connection:  # which looks for tasks that are left
+        process = await connection.create_process("echo word", stdout=Stuck(), encoding=None)
+        await until(lambda: process.exit_status == 0)
+        memory = io.BytesIO()
+        await connection.create_process("sleep 0.2; echo word", stdout=memory, encoding=None)
+        await until(lambda: memory.getvalue() == b"word\n")  # it runs on with nobody to hold it
+
+
 # How it ended
 
 
