@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from sshmux.runner.compat import SLURMJobConfig, SLURMRunner
 from sshmux.testing import PrivateServer
 
 from ..clusters import Slurm
-from ..support import managed
+from ..support import managed, until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -155,6 +157,25 @@ async def test_the_queue_and_odd_names(slurm: Slurm, tmp_path: Path) -> None:
         assert details["JobName"] == handle.token
         assert (await jobs.wait(handle, 60)).name == name
     assert not list(tmp_path.rglob("owned"))
+
+
+@pytest.mark.soak
+async def test_a_controller_that_does_not_answer(slurm: Slurm, tmp_path: Path) -> None:
+    """sbatch gives up and says that it failed; its job runs all the same: once, and it is known."""
+    controller = int((slurm.directory / "run" / "slurmctld.pid").read_text())
+    async with runner(slurm, tmp_path) as jobs:
+        await jobs.partitions(1)
+        os.kill(controller, signal.SIGSTOP)
+        try:
+            submitting = asyncio.ensure_future(jobs.submit(1, job("echo x >>../../runs")))
+            await until(lambda: list(tmp_path.glob("jobs/sm*/submit.rc")), 60)
+        finally:
+            os.kill(controller, signal.SIGCONT)
+        (rc,) = tmp_path.glob("jobs/sm*/submit.rc")
+        assert not rc.read_text().startswith("0 ")
+        status = await jobs.wait(await submitting, 120)
+        assert status.ok
+    assert (tmp_path / "jobs" / "runs").read_text() == "x\n"
 
 
 async def test_many_jobs_take_few_commands(slurm: Slurm, tmp_path: Path) -> None:
