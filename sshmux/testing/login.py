@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import shlex
 from pathlib import Path
@@ -41,4 +42,7 @@ def nss_environment(directory: Path, account: pwd.struct_passwd, shell: str) -> 
 
 
 def _passwd_line(account: pwd.struct_passwd, shell: str) -> str:
-    return ":".join(map(str, (*account[:-1], shell)))
+    home = account.pw_dir
+    if not os.path.isdir(home):  # as that of `nobody`: sshd would say so before each command
+        home = os.environ.get("HOME") or "/"
+    return ":".join(map(str, (*account[:-2], home, shell)))

@@ -269,6 +269,7 @@ done
 }
 merge() {
 from=$1 into=$2 closed=; shift 2
+[ -w "$from" ] || chmod u+w "$from" || return
 [ -w "$into" ] || { chmod u+rwx "$into" && closed=y; } || return
 for x in "$from"/* "$from"/.[!.]* "$from"/..?*; do
 if [ -d "$x" ] && [ ! -L "$x" ]; then
