@@ -142,13 +142,15 @@ look() { # TOKEN
     if [ -L "$1" ] || [ ! -d "$1" ]; then echo absent; return; fi
     cd "$1" || { echo absent; return; }
     [ ! -e shell ] || [ -e end ] || living "$1"
-    f submit.lock/at lock; f submit.rc rc; f owner owner; f start start; f end end
+    f submit.lock/at lock; f submit.rc rc; f start start; f end end
+    # Looked for once: it may come between two looks, and then neither it nor the answer is told.
+    o=; f owner owner && o=1
     f cancel cancel; f timeout timeout
     l=; [ -f meta ] && IFS= read -r l <meta && printf 'meta %.4000s\\n' "$l"
     [ -e end ] || echo "now $now"
     if [ -e submit.rc ]; then
-        [ -e owner ] || tail -c 4000 submit.out | tail -n 20 | lines submitout
-        [ -e owner ] || head -c 8000 submit.err | head -n 20 | lines submiterr
+        [ "$o" ] || tail -c 4000 submit.out | tail -n 20 | lines submitout
+        [ "$o" ] || head -c 8000 submit.err | head -n 20 | lines submiterr
     fi
     if [ -e array ]; then
         for x in start.* end.* cancel.*; do case $x in *.new|*'*') ;; *) f "$x" "$x" ;; esac; done

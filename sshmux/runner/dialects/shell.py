@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...errors import ConfigError
 from ..job import Resources
-from .base import Accepted, Partition, QueueRow, Refused, Submission, SubmitAnswer
+from .base import Accepted, Partition, QueueRow, Refused, Submission, SubmitAnswer, Uncertain
 
 
 class Shell:
@@ -36,6 +36,8 @@ class Shell:
         text = stdout.strip()
         if text.isascii() and text.isdigit() and int(text) > 1:
             return Accepted(text)
+        if status == 0 and not text and not stderr.strip():
+            return Uncertain("its process id was not told")
         return Refused(stderr.strip() or "the job's process could not be started")
 
     def queue(self, user: str | None) -> list[str]:

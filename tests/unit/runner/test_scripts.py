@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from sshmux.runner import scripts
+from sshmux.runner.dialects.shell import Shell
 from sshmux.runner.journal import Look, parse_look
+from sshmux.runner.submission import Submitted, next_step
 
 from ...support import nap, sleepers, until
 
@@ -106,3 +108,30 @@ def test_many_lines_before_the_id_do_not_hide_it(tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-s"], input=text, capture_output=True, text=True, check=False)
     assert len(done.stdout) < 20_000
     assert parse_look(done.stdout, NONCE).jobs[TOKEN].submit_out[-1] == "24"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("when", ["lock", "rc", "meta", "now"])
+def test_a_job_that_takes_its_lock_while_it_is_looked_at(
+    shell: list[str], when: str, tmp_path: Path
+) -> None:
+    """Either the lock or the submit command's answer is told, whenever that happens."""
+    job = tmp_path / TOKEN
+    (job / "submit.lock").mkdir(parents=True)
+    (job / "submit.lock" / "at").write_text("100\n")
+    (job / "submit.rc").write_text("0 101\n")
+    (job / "submit.out").write_text("4711\n")
+    (job / "meta").write_text("{}\n")
+    # The job's own part of it, at the moment when that line is told.
+    between = f"""\
+echo() {{ command echo "$@"; case $1 in {when}*) command echo 4711 >owner ;; esac; }}
+printf() {{ command printf "$@"; case "$1 $2" in *" {when}"|{when}*) command echo 4711 >owner ;;
+esac; }}
+"""
+    text = between + scripts.look(str(tmp_path), NONCE, [TOKEN])
+    done = subprocess.run(
+        [*shell, "-s"], input=text.encode(), stdout=subprocess.PIPE, timeout=60, check=False
+    )
+    files = parse_look(done.stdout.decode(), NONCE).jobs[TOKEN]
+    assert (job / "owner").exists()
+    assert next_step(files, None, Shell(), now=0.0) == Submitted("4711")
