@@ -23,6 +23,7 @@ from . import (
     dials,
     files,
     health,
+    jobs,
     logins,
     markdown,
     memory,
@@ -58,6 +59,7 @@ SUBJECTS: dict[str, Callable[[World], AsyncIterator[Figure]]] = {
     "sftp": files.by_sftp,
     "lines": files.lines,
     "wan": wan.long_way,
+    "jobs": jobs.jobs,
     "import": startup.startup,
     "memory": memory.memory,
 }
