@@ -19,7 +19,7 @@ DEEPEST = 64  # directories in directories, as sftp's own
 # where paths begin, whatever a start-up file did.
 _COMMON = """LC_ALL=C; export LC_ALL
 unset TAR_OPTIONS GREP_OPTIONS POSIXLY_CORRECT CDPATH GZIP TAPE BLOCKSIZE BLOCK_SIZE LS_BLOCK_SIZE
-unset -f cat cd chmod cut find head id ls mkdir mktemp mv printf readlink rm stat tail tar touch
+unset -f awk cat cd chmod cut find head id ls mkdir mktemp mv printf readlink rm stat tail tar touch
 cd -- "${HOME:-.}" 2>/dev/null || :
 no() { printf '\\n%s\\n' "sshmux-transfer $*" >&2; exit 9; }
 say() { printf '\\n%s\\n' "sshmux-transfer $*" >&2; }
@@ -238,12 +238,21 @@ done' sh "$own" {} + -o) || no write find
 [ -z "$e" ] || no deep;;
 *) (cd "$p" && tame) || no write find;;
 esac
-case $6 in *n*) say count "$(ls -AlnRq -- "$p" | {
+kinds() {
+if find . -prune -printf '' 2>/dev/null; then find . ! -type d -printf '%M 1 0 0 %s\\n'
+else ls -AlnRq; fi
+}
+count() {
+if command -v awk >/dev/null 2>&1; then
+awk '/^-/ { n++; s += $5 } /^l/ { n++ } END { printf "%.0f %.0f", n, s }'
+else
 n=0 s=0
 while read -r k a a a z a; do
 case $k in -*) n=$(( n + 1 )) s=$(( s + z ));; l*) n=$(( n + 1 ));; esac
 done
-echo "$n $s"; })";; esac
+echo "$n $s"; fi
+}
+case $6 in *n*) say count "$(cd -- "$p" && kinds | count)";; esac
 names "$p" "$d"
 trap - 0
 """
