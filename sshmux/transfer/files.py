@@ -65,11 +65,18 @@ class TransferOptions:
         return "-" + "".join(letter for letter, wanted in given.items() if wanted)
 
 
-async def put_file(remote: Remote, source: str, target: str, options: TransferOptions) -> int:
-    """Sends a file; the bytes of it."""
+async def put_file(
+    remote: Remote, source: str, target: str, options: TransferOptions, *, name: str | None = None
+) -> int:
+    """Sends a file; the bytes of it.
+
+    Parameters:
+        name: what it is called in a directory that is the target; None for its own name.
+    """
+    name = os.path.basename(source) if name is None else name
     with _opened(source, os.O_RDONLY, source, target) as opened, _whole(opened) as file:
         found, at = os.fstat(file), 0
-        args = scripts.place(target, os.path.basename(source), secrets.token_hex(6), options.flags)
+        args = scripts.place(target, name, secrets.token_hex(6), options.flags)
         if options.resume:
             at = await _offset_on_remote(remote, args, file, found.st_size)
             os.lseek(file, at, os.SEEK_SET)

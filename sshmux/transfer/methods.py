@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..session.execution import Scope
 from ..session.link import Link
 
 if TYPE_CHECKING:
     from ..session.completed import CompletedProcess
+    from ..session.objects import Inlet, Writable
     from .progress import ProgressHandler
     from .remote import Remote
     from .transfers import TransferResult
@@ -28,7 +29,7 @@ class TransferMethods:
 
     async def put(
         self,
-        localpaths: Paths,
+        localpaths: Paths | Inlet,
         remotepath: AnyPath = ".",
         *,
         recurse: bool = False,
@@ -48,7 +49,8 @@ class TransferMethods:
         sides need `tar`), into a temporary directory, and then into their places, each in one step.
 
         Parameters:
-            localpaths: a file or directory, or several, or patterns.
+            localpaths: a file or directory, or several, or patterns. Or an object with a `read`,
+                or an asynchronous iterable, of bytes or text: then `remotepath` names the file.
             remotepath: a name, or a directory to put them into; from the home, or `~/…`.
             recurse: take directories.
             preserve: keep permissions and times.
@@ -67,13 +69,20 @@ class TransferMethods:
             ConfigError: what cannot be meant.
             What `run` raises, but for `ProcessError` and `ProcessTimeout`.
         """
+        from ..session.objects import is_inlet
         from .transfers import put
 
         options = _how(
             *(recurse, preserve, atomic, resume, verify, parents, progress),
             *(follow_symlinks, on_change),
         )
-        return await put(self._link, self._scope, localpaths, remotepath, options)
+        if is_inlet(localpaths):
+            from .objects import put_object
+
+            source = cast("Inlet", localpaths)
+            return await put_object(self._link, self._scope, source, remotepath, options)
+        paths = cast("Paths", localpaths)
+        return await put(self._link, self._scope, paths, remotepath, options)
 
     async def rsync(
         self, source: AnyPath, destination: AnyPath, *options: str
@@ -102,7 +111,7 @@ class TransferMethods:
     async def get(
         self,
         remotepaths: Paths,
-        localpath: AnyPath = ".",
+        localpath: AnyPath | Writable = ".",
         *,
         recurse: bool = False,
         preserve: bool = False,
@@ -116,15 +125,25 @@ class TransferMethods:
     ) -> TransferResult:
         """Fetches files: see `put`, with the sides exchanged. Patterns are the remote's.
 
+        `localpath` may be an object with a `write`, for one file: it gets its content once that
+        has arrived whole.
+
         Links inside of a directory that lead out of it are left out, with a warning in the log.
         """
+        from ..session.objects import is_outlet
         from .transfers import get
 
         options = _how(
             *(recurse, preserve, atomic, resume, verify, parents, progress),
             *(follow_symlinks, on_change),
         )
-        return await get(self._link, self._scope, remotepaths, localpath, options)
+        if is_outlet(localpath):
+            from .objects import get_object
+
+            target = cast("Writable", localpath)
+            return await get_object(self._link, self._scope, remotepaths, target, options)
+        place = cast("AnyPath", localpath)
+        return await get(self._link, self._scope, remotepaths, place, options)
 
 
 def _how(
