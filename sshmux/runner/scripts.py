@@ -276,10 +276,14 @@ all() { # the payload's processes; without /proc, the wrapper's group
         [ "$g" != "$w" ] || [ "$q" = "$w" ] || echo "$q"; done; fi
 }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
-end() { for m in $(all); do kill -$1 "$m" 2>/dev/null; done; }
+end() { tell "$1" $(all); }
 [ -e submit.lock ] || mkdir submit.lock 2>/dev/null
 w=$(wrapper)
 if [ ! -e start ] && [ -n "$w" ]; then kill -TERM "$w"; nap; nap; fi
+k=0 # it may have begun a moment ago
+while [ -e start ] && [ ! -e end ] && [ -z "$(all)" ] && [ -n "$(wrapper)" ] && [ $k -lt 20 ]; do
+    k=$((k + 1)); nap
+done
 end TERM
 n=0
 while [ -n "$(all)" ] && [ $n -lt $tries ]; do n=$((n + 1)); nap; done

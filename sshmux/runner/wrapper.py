@@ -36,6 +36,11 @@ marked() { # TOKEN: the pids with its mark
         begun "$m" >/dev/null && echo "$m"
     done
 }
+tell() { # SIGNAL PID...: all of them at once, so that no shell goes on with its next command
+    what=$1
+    shift
+    [ $# = 0 ] || { kill -STOP "$@"; kill -"$what" "$@"; kill -CONT "$@"; } 2>/dev/null
+}
 """
 
 _WRAP_HEAD = """\
@@ -157,7 +162,7 @@ for n in TERM INT USR1 USR2 HUP XCPU; do
     trap "sig=$n; [ -z \\"\\$p\\" ] || kill -$n \\"\\$p\\" 2>/dev/null" $n
 done
 export SSHMUX_TASK="$task"
-{shell} ./run </dev/null >>"out$s" 2>>"err$s" &
+SSHMUX_JOB=$token {shell} ./run </dev/null >>"out$s" 2>>"err$s" &
 p=$!
 {limit}while :; do wait "$p"; rc=$?; kill -0 "$p" 2>/dev/null || break; done
 {unlimit}oom=$(oomkills)
@@ -174,8 +179,7 @@ _LIMIT = """\
 ( z=; trap 'kill "$z" 2>/dev/null; exit' TERM; sleep {seconds} & z=$!; wait "$z"; trap '' TERM
     date +%s >timeout
     for n in TERM KILL; do
-        for m in $(marked "$token"); do kill -$n "$m" 2>/dev/null; done
-        kill -$n "$p" 2>/dev/null
+        tell $n "$p" $(marked "$token")
         [ $n = KILL ] || sleep 5
     done ) </dev/null >/dev/null 2>&1 & watchdog=$!
 """

@@ -95,6 +95,41 @@ async def test_cancel_ends_all_of_it(tmp_path: Path) -> None:
         assert (await jobs.cancel(handle)).state is JobState.CANCELLED
 
 
+async def test_cancelled_while_the_login_files_are_read(tmp_path: Path) -> None:
+    """The payload's own shell has not come to the payload yet, and is ended all the same."""
+    home, long = tmp_path / "home", nap()
+    home.mkdir()
+    (home / ".bash_profile").write_text(f"sleep {long}\n")
+    cluster = ClusterOptions(directory=str(tmp_path / "jobs"))
+    async with (
+        PrivateServer(login_shell="/bin/sh", options={"SetEnv": f"HOME={home}"}) as server,
+        managed(server) as manager,
+        RemoteRunner(manager, store=tmp_path / "store", clusters={1: cluster}) as jobs,
+    ):
+        handle = await jobs.submit(1, Job(script="echo on >went_on"))
+        await until(lambda: sleepers(long))
+        status = await jobs.cancel(handle, grace=1)
+        assert status.state is JobState.CANCELLED, status
+        assert not sleepers(long)
+        assert not list(tmp_path.rglob("went_on"))
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_what_follows_the_command_that_is_ended_is_not_begun(
+    turn: int, tmp_path: Path
+) -> None:
+    """All of a job's processes are signalled at once: the shell has no time to go on."""
+    async with runner(tmp_path) as jobs:
+        long = nap()
+        wait = "while kill -0 $p 2>/dev/null; do :; done"
+        text = f"sleep {long} & p=$!; sh -c 'p='$p'; {wait}; echo on >went_on' & wait"
+        handle = await jobs.submit(1, script(text))
+        await until(lambda: sleepers(long))
+        status = await jobs.cancel(handle)
+        assert (status.state, status.exit_code) == (JobState.CANCELLED, 143), (turn, status)
+        assert not list(tmp_path.rglob("went_on"))
+
+
 # What goes in, and comes out
 
 
