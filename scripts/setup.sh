@@ -238,6 +238,8 @@ venv_is_current() {
 }
 
 make_venv() {
+    # What is made anew is emptied first: behind a link that is somebody else's environment.
+    [[ ! -L $venv ]] || die "$venv is a link: remove it, or name another directory with SSHMUX_VENV"
     rm -f "$stamp"
     find "$venv/" -mindepth 1 -maxdepth 1 ! -name 'sshmux-setup.*' -exec rm -rf {} +
     say "making ${venv#"$SSHMUX_ROOT"/} with Python $(python_version "$base_python") ($base_python)"

@@ -28,12 +28,14 @@ __all__ = [
     "OptionValue",
     "PoolConfig",
     "RemoteShell",
+    "Share",
     "StrictHostKeyChecking",
 ]
 
 StrictHostKeyChecking = bool | Literal["yes", "ask", "accept-new", "config"]
 Dial = Literal["auto", "never"]
 RemoteShell = Literal["auto", "posix", "csh", "fish", "none"]
+Share = Literal["never", "interactive", "always"]
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,9 @@ class PoolConfig:
             against the log-in's `timeout`; a server has a limit of its own (LoginGraceTime).
         share_jump_hosts: log in to a jump host (ProxyJump) once, for all masters and clusters
             behind it; False leaves jumping to ssh, with a log-in of its own for each master.
+        share: which masters all programs of this user on this machine use together, whoever logged
+            in: "interactive" those whose log-in took a user or a one-time code, and those of jump
+            hosts; "always" all; "never" none. A program that says "never" uses no other's either.
         drain_timeout: how long `stop()` lets running commands go on before ending them.
         leak_threshold: warn, with the borrower's stack, about a connection kept longer; None
             for never.
@@ -247,6 +252,7 @@ class PoolConfig:
     one_time_pool_size: int = 1
     prompt_timeout: float = 120
     share_jump_hosts: bool = True
+    share: Share = "interactive"
     drain_timeout: float = 5
     leak_threshold: float | None = 600
 
@@ -271,6 +277,8 @@ class PoolConfig:
             if getattr(self, name) is not None:
                 check_seconds(name, getattr(self, name))
         check_type("share_jump_hosts", self.share_jump_hosts, bool)
+        if self.share not in ("never", "interactive", "always"):
+            raise ConfigError(f"share={self.share!r}: use 'never', 'interactive' or 'always'")
 
 
 def field_names(config: type) -> frozenset[str]:

@@ -27,6 +27,7 @@ from .openssh.control.directory import ControlDir
 from .openssh.control.guardian import Guardian
 from .openssh.control.record import own_identity
 from .openssh.control.sweep import sweep
+from .openssh.control.used_codes import UsedCodes
 from .pool.borrow import Borrow
 from .pool.events import Events, Subscriber
 from .pool.health import check_pools, check_regularly
@@ -119,7 +120,7 @@ class ConnectionManager(SecretStorage):
         self.control_dir = ControlDir(control_dir)
         self._credentials = Credentials(keyring_service)
         self._prompter = prompter
-        self._codes = OneTimeCodes()
+        self._codes = OneTimeCodes(UsedCodes(self.control_dir))
         self._jumps = JumpHosts()
         self._events = Events()
         self._endings = TaskGroup()

@@ -13,8 +13,10 @@ import psutil
 
 from ..openssh.control.directory import ControlDir
 from ..openssh.control.entry import Entry
+from ..openssh.control.holders import holders, is_held
 from ..openssh.control.record import Record
 from ..system.clock import now
+from ..system.identity import ProcessId
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,18 @@ class Item:
     @cached_property
     def owned(self) -> bool:
         """Whether a living process holds it."""
+        if self.record is not None and self.record.shared:
+            return self.record.here and is_held(self.entry)
         return self.record is not None and self.record.owned
+
+    @cached_property
+    def holders(self) -> list[ProcessId]:
+        """The living processes that hold it: several may, if it is shared."""
+        if self.record is None or not self.owned:
+            return []
+        if self.record.shared:
+            return [holder.process for holder in holders(self.entry)]
+        return [self.record.owner] if self.record.owner is not None else []
 
     @cached_property
     def alive(self) -> bool:
@@ -44,7 +57,7 @@ class Item:
         """Sessions that run over it now; None where that cannot be known from outside (macOS).
 
         Each is a connection that the master accepted on its control socket (bound as
-        PATH.XXXXXXXXXXXXXXXX). One socket listens; two more are its owner's: the lease, and the
+        PATH.XXXXXXXXXXXXXXXX). One socket listens; two more are of each holder: the lease, and the
         conversation that is kept ready beside it (`Master.keep_spare`).
         """
         if not self.alive or self.record is None or self.record.master_pid is None:
@@ -55,7 +68,7 @@ class Item:
             return None
         ours = f"{self.entry.socket}."
         count = sum(address.startswith(ours) for address in sockets)
-        return max(0, count - 1 - 2 * self.owned) if count else None
+        return max(0, count - 1 - 2 * len(self.holders)) if count else None
 
     @cached_property
     def state(self) -> str:
@@ -97,15 +110,18 @@ class Item:
 
     @property
     def owner(self) -> str:
-        """The owner's pid and program."""
-        if self.record is None or self.record.owner_pid is None:
+        """The pids and programs of those who hold it; of its owner, if that is gone."""
+        if self.holders:
+            return ", ".join(described(process) for process in self.holders)
+        if self.record is None or self.record.shared or self.record.owner_pid is None:
             return ""
-        if not self.owned:
-            return f"{self.record.owner_pid} (gone)" if self.record.here else ""
-        try:
-            return f"{self.record.owner_pid} {psutil.Process(self.record.owner_pid).name()}"
-        except psutil.Error:
-            return str(self.record.owner_pid)
+        return f"{self.record.owner_pid} (gone)" if self.record.here else ""
+
+    @property
+    def _owner_pid(self) -> int | None:
+        if self.record is not None and self.record.shared:
+            return self.holders[0].pid if self.holders else None
+        return self.record.owner_pid if self.record else None
 
     def to_json(self) -> dict[str, Any]:
         """All fields; times in seconds, memory in bytes, unknown ones null."""
@@ -121,8 +137,12 @@ class Item:
             "idle_seconds": self.idle,
             "sessions": self.sessions,
             "memory_bytes": self.memory,
-            "owner_pid": record.owner_pid if record else None,
+            "owner_pid": self._owner_pid,
             "owner_alive": self.owned,
+            "shared": record.shared if record else None,
+            "holders": [
+                {"pid": process.pid, "program": program(process)} for process in self.holders
+            ],
             "persist_seconds": record.persist if record else None,
             "socket": str(self.entry.socket),
             "node": record.node if record else None,
@@ -139,6 +159,19 @@ class Item:
         return any(
             name and (name == pattern or fnmatch.fnmatchcase(name, pattern)) for name in names
         )
+
+
+def program(process: ProcessId) -> str | None:
+    """The name of a process's program; None when it is gone."""
+    try:
+        return psutil.Process(process.pid).name()
+    except psutil.Error:
+        return None
+
+
+def described(process: ProcessId) -> str:
+    """A process, for users."""
+    return f"{process.pid} {program(process) or ''}".rstrip()
 
 
 def _spellings(address: str) -> list[str]:

@@ -21,15 +21,16 @@ def command(as_json: bool) -> None:
     STATE       what it means
     dialling    a log-in is under way
     in use      a command runs over it now
-    idle        its owner holds it, nothing runs
+    idle        a program holds it, nothing runs
     persistent  nobody holds it: the next program with the same target may
-    orphan      its owner died; it leaves by itself within its grace
+    orphan      who held it died; it leaves by itself within its grace
     stale       its master is gone; the next start of a manager sweeps it away
     elsewhere   made on another machine that shares this directory
     unknown     a socket without a record
 
-    IDLE counts from the last time that it was given back. OWNER is the program that holds it.
-    MEMORY is the master's resident memory, most of it shared with every other ssh.
+    IDLE counts from the last time that it was given back. OWNER is the program that holds it; a
+    shared connection may have several. MEMORY is the master's resident memory, most of it shared
+    with every other ssh.
     """
     directory = ControlDir()
     items = inventory.read(directory)

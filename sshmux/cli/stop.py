@@ -31,13 +31,17 @@ _LEAVE_DEADLINE = 2.0  # seconds for a master to leave after `ssh -O exit`
     help="How long running commands may still go on.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool) -> None:
+@click.option("--force", is_flag=True, help="Also what programs share, for all of them.")
+def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool, force: bool) -> None:
     """End connections, and the commands that run over them.
 
     NAME is a connection's name, a cluster or a target, as `sshmux ls` shows them, or a pattern
     ('hpc*'). Sockets and records of masters that are gone are removed as well.
 
-    Exit status: 0; 1 when you said no; 3 when a NAME means nothing.
+    A connection that several programs hold is only ended if you say so: on a terminal you are
+    asked, elsewhere it takes --force. Without, you are told who they are.
+
+    Exit status: 0; 1 when you said no, or it takes --force; 3 when a NAME means nothing.
     """
     if bool(names) == everything:
         raise click.UsageError("Give the NAMEs of connections, or --all.")
@@ -46,19 +50,32 @@ def command(names: tuple[str, ...], everything: bool, drain: float, yes: bool) -
         items, unmatched = inventory.select(items, names)
     items = [item for item in items if item.state not in ("elsewhere", "unknown")]
     busy = [item for item in items if item.owned or item.sessions]
-    if busy and not yes and sys.stdin.isatty():
-        shown = ", ".join(item.name for item in busy)
+    if busy and not yes and not force and sys.stdin.isatty():
+        shown = ", ".join(map(_with_holders, busy))
         if not click.confirm(f"In use by a program, or running a command: {shown}. End them?"):
             sys.exit(1)
+        force = True
+    kept = [] if force else [item for item in items if len({*item.holders}) > 1]
+    items = [item for item in items if item not in kept]
     if status := target.until_signalled(_stop_all(items, drain)):
         sys.exit(status)
     for item in items:
         formatting.echo(f"{item.name}: {'removed' if item.state == 'stale' else 'ended'}")
+    for item in kept:
+        formatting.echo(
+            f"sshmux: {_with_holders(item)} was left: --force ends it for all of them",
+            err=True,
+        )
     for name in unmatched:
         formatting.echo(f"sshmux: no connection is called {name!r}: see `sshmux ls`", err=True)
-    if not items and not unmatched:
+    if not items and not unmatched and not kept:
         formatting.echo("No connections to end.")
-    sys.exit(_NO_SUCH if unmatched else 0)
+    sys.exit(_NO_SUCH if unmatched else bool(kept))
+
+
+def _with_holders(item: inventory.Item) -> str:
+    held = ", ".join(map(inventory.described, dict.fromkeys(item.holders)))
+    return f"{item.name} (held by {held})" if held else item.name
 
 
 async def _stop_all(items: list[inventory.Item], drain: float) -> int:

@@ -8,23 +8,29 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from weakref import WeakSet
 
 from ..checks import check_host, check_unquoted
-from ..config import ConnectionConfig
+from ..config import ConnectionConfig, Share
 from ..errors import (
     ConnectTimeout,
     DisconnectError,
     Error,
     NotLoggedIn,
+    PermissionDenied,
+    PromptDeclined,
     ServerHungUp,
     fresh_copy,
 )
 from ..openssh.askpass.launch import Listener
 from ..openssh.askpass.prompts import NAMES_WHO_ASKS
-from ..openssh.control.dial import DialOptions, adopt, dial
+from ..openssh.control.dial import DialOptions, dial, digest
 from ..openssh.control.foreign import ForeignMaster, hold_foreign
 from ..openssh.control.master import Master
+from ..openssh.control.reuse import adopt, join, shared_masters
+from ..openssh.control.turn import LoginTurn
 from ..openssh.diagnostics import log_in_by_hand, through
 from ..openssh.jump import leads_to_itself, nearest_hop
 from ..openssh.resolve import Resolved
@@ -40,6 +46,8 @@ from .lookup import Host, gather, hops
 
 log = logging.getLogger("sshmux.dial")
 
+_PATIENCE = 2  # times the log-in's time-out, for another program's log-in to the same
+
 
 class DialNotWanted(Exception):
     """While a log-in waited for its turn, it turned out that there are enough."""
@@ -53,6 +61,7 @@ class _DialAttempt:
     stored: StoredSecrets
     deadline: Deadline
     listener: Listener | None
+    shared: bool = False  # others may use it, or might
     tried: bool = False  # often enough, by somebody on the way
 
 
@@ -66,7 +75,8 @@ class Dialler:
 
     Parameters:
         label: its name in the control directory.
-        cluster_id: its name for the user who is asked; None for a jump host.
+        cluster_id: its name for the user who is asked; None for a jump host, whose master is
+            shared as if its log-in took a user: others can only get through it.
     """
 
     def __init__(
@@ -85,6 +95,8 @@ class Dialler:
         self._proved = False
         self._jump: JumpHost | None = None
         self._asking = 0
+        self._used: WeakSet[Link] = WeakSet()  # by those who must not get one twice
+        self._looking = asyncio.Lock()
         self._watchers: list[Callable[[bool], object]] = []
 
     # Rules
@@ -157,6 +169,8 @@ class Dialler:
         slot: str,
         listener: Listener | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        *,
+        apart: bool = False,
     ) -> Link:
         """A new link, held; or one to a master that lives already.
 
@@ -165,29 +179,80 @@ class Dialler:
         Parameters:
             listener: hears what ssh tells of a log-in, which then is made in any case.
             wanted: asked when it is this one's turn, which may come late.
+            apart: it may lead to a shared master that another link of this dialler uses.
 
         Raises `DialNotWanted` when it is not wanted any more, and `DescriptorLimit`.
         """
         try:
-            return await self._dial(slot, listener, wanted)
+            link = await self._dial(slot, listener, wanted, apart)
         except OSError as error:
             if not isinstance(error, Error):
                 check_errno(error)
             raise
+        return link
 
-    async def _dial(self, slot: str, listener: Listener | None, wanted: Callable[[], bool]) -> Link:
+    async def _dial(
+        self, slot: str, listener: Listener | None, wanted: Callable[[], bool], apart: bool
+    ) -> Link:
         stored = StoredSecrets() if self.config.dial == "never" else await self._prepare()
         async with self._in_turn(stored):
             if not wanted():
                 raise DialNotWanted
-            link = await self._living() if listener is None else None
+            link = await self._living(apart) if listener is None else None
             if link is not None:
                 return link
             if self.config.dial == "never":
                 raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
-            return await self._persevere(
-                _DialAttempt(slot, stored, Deadline(self.config.timeout), listener)
-            )
+            shared = listener is None and self._may_share(stored)
+            this = partial(_DialAttempt, slot, stored, listener=listener, shared=shared)
+            if shared or (listener is None and self._somebody_logs_in()):
+                return await self._in_everybodys_turn(this, apart)
+            return await self._persevere(this(deadline=Deadline(self.config.timeout)))
+
+    def _may_share(self, stored: StoredSecrets) -> bool:
+        """Whether a log-in may make a master that others share, as far as is known before."""
+        if self._share != "interactive":
+            return self._share == "always"
+        if self._proved and not self.facts.login_factor:
+            return False
+        return bool(stored) or self._context.asking.prompter is not None
+
+    @property
+    def _share(self) -> Share:
+        """Which of its log-ins make a master that is shared."""
+        share = self._context.pool.share
+        return "always" if share != "never" and self._cluster_id is None else share
+
+    def _somebody_logs_in(self) -> bool:
+        """Whether a program does, to anywhere: it may be just what is wanted here."""
+        share, directory = self._context.pool.share, self._context.directory
+        return share != "never" and any(True for _ in directory.turns())
+
+    async def _in_everybodys_turn(self, this: Callable[..., _DialAttempt], apart: bool) -> Link:
+        """Logs in, unless another program does: then its master is used.
+
+        What the server refused to that one is not tried by us as well.
+        """
+        directory = self._context.directory
+        directory.open()
+        wanted = digest(self.config, await resolved_now(self.config))
+        turn = LoginTurn(directory.path, wanted, self._asks)
+        unwatch = _nothing
+        try:
+            await turn.take(_PATIENCE * self.config.timeout)
+            link = await self._living(apart)
+            if link is not None:
+                return link
+            unwatch = self.watch(turn.asking)
+            return await self._persevere(this(deadline=Deadline(self.config.timeout)))
+        except PermissionDenied as error:
+            self._refused = self._refused or fresh_copy(error)
+            if not isinstance(error, PromptDeclined):
+                turn.refused(str(error))
+            raise
+        finally:
+            unwatch()
+            turn.end()
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, stored: StoredSecrets) -> AsyncIterator[None]:
@@ -201,43 +266,67 @@ class Dialler:
     def _link(self, master: Master, jump: JumpHost | None = None) -> Link:
         self._proved = True
         self.facts.login_factor = master.record.login_factor
+        if master.record.max_sessions is not None:
+            self.facts.max_sessions = min(self.facts.max_sessions, master.record.max_sessions)
         self.facts.foreign = isinstance(master, ForeignMaster)
         on_closed = jump.release if jump is not None else None
-        return Link(master, self.facts, on_closed, engine=self._context.engine)
+        link = Link(master, self.facts, on_closed, engine=self._context.engine)
+        self._used.add(link)
+        return link
 
     # What lives already
 
-    async def _living(self) -> Link | None:
-        """A link to a master that needs no log-in: the user's own, or one that was left."""
+    async def _living(self, apart: bool) -> Link | None:
+        """A link to a master that needs no log-in: the user's own, a shared one, one left behind.
+
+        Parameters:
+            apart: see `dial`.
+        """
         path = await self._own_path()
         if path is not None:
             master = await hold_foreign(self.config, path)
             if master is not None:
                 return self._link(master)
+        if self._context.pool.share != "never":
+            async with self._looking:
+                link = await self._shared(apart)
+            if link is not None:
+                return link
         if self._context.pool.persist == 0 and self.config.dial != "never":
             return None
-        resolved = await self._as_resolved_now()
+        resolved = await resolved_now(self.config)
         while (master := await adopt(self.config, self._context.directory, resolved)) is not None:
-            link = self._link(master)
-            try:
-                works = await still_works(link, self._context.pool.health_timeout)
-            except BaseException:
-                master.leave()
-                raise
-            if works:
+            if link := await self._that_works(master):
                 self.adopted += 1
                 return link
-            await link.close()
         return None
 
-    async def _as_resolved_now(self) -> list[Resolved]:
-        """What ssh's configuration says at this moment of the host and its jump hosts.
+    async def _shared(self, apart: bool) -> Link | None:
+        """A link to a master that another program uses, or one of ours in another place."""
+        used = {link.master.entry.name for link in self._used if not link.closed}
+        entries = shared_masters(self.config, self._context.directory, () if apart else used)
+        if not entries:
+            return None
+        self._context.before_dial()
+        wanted = digest(self.config, await resolved_now(self.config))
+        for entry in entries:
+            master = await join(self.config, entry, wanted)
+            if master is not None and (link := await self._that_works(master)):
+                self.adopted += 1
+                return link
+        return None
 
-        Asked only where it decides whether a master may be adopted, now or later.
-        """
-        if self._context.pool.persist == 0 and self.config.dial != "never":
-            return []
-        return await resolved_now(self.config)
+    async def _that_works(self, master: Master) -> Link | None:
+        link = self._link(master)
+        try:
+            works = await still_works(link, self._context.pool.health_timeout)
+        except BaseException:
+            master.leave()
+            raise
+        if works:
+            return link
+        await link.close()
+        return None
 
     async def _own_path(self) -> Path | None:
         """The control socket of the user's own master, where that is wanted."""
@@ -353,6 +442,7 @@ class Dialler:
         self._context.before_dial()
         answers = await self._answers(this.stored, this.deadline)
         pool = self._context.pool
+        found_later = this.shared or pool.persist > 0  # and told apart by what ssh_config says
         way = DialOptions(
             lifetime=pool.persist or pool.grace,
             persist=pool.persist,
@@ -360,7 +450,8 @@ class Dialler:
             confirm=answers is not None and answers.somebody and await self._may_confirm(),
             via=via,
             listener=this.listener,
-            resolved=await self._as_resolved_now(),
+            resolved=await resolved_now(self.config) if found_later else (),
+            share=self._share if this.shared else "never",
         )
         give_back = await self._context.places.take(self.config, this.deadline)
         try:
@@ -380,3 +471,7 @@ class Dialler:
         if self.config.strict_host_key_checking is not True:
             return False  # it says itself what is to be
         return (await self.facts.resolved(self.config)).strict != "yes"
+
+
+def _nothing() -> None:
+    """Nothing is to be undone."""

@@ -129,6 +129,7 @@ class SharedJumpHost:
             log.warning("%s: the jump host does not answer (%s)", self, error)
             if self._link is link:
                 self._link = None
+            link.retire("the jump host does not answer")
             self._endings.start(link.close())
 
     def _stay(self) -> None:
@@ -139,15 +140,18 @@ class SharedJumpHost:
     def _leave_idle(self) -> None:
         self._idle = None
         if self.users == 0:
-            self._endings.start(self.close())
+            self._endings.start(self.close(stops=True))
 
-    async def close(self, *, leave: bool = False) -> None:
-        """Ends its master, or lets it live on to be adopted."""
+    async def close(self, *, leave: bool = False, stops: bool = False) -> None:
+        """Ends its master, or lets it live on to be adopted.
+
+        With `stops` it lives on as well if whoever logged in wanted that.
+        """
         self._stay()
         link, self._link = self._link, None
         former, self._former = self._former, []
         if link is not None:
-            await link.close(leave=leave)
+            await link.close(leave=leave or (stops and link.master.outlives_us))
         await asyncio.gather(*(each.close() for each in former))
 
     async def settled(self) -> None:
@@ -196,7 +200,7 @@ class JumpHosts:
         """Ends all masters, the nearest to the targets first, or lets them live on."""
         while open_ := [jump for jump in self._known.values() if jump.connected]:
             outer = [jump for jump in open_ if jump.users == 0] or open_
-            await asyncio.gather(*(jump.close(leave=leave) for jump in outer))
+            await asyncio.gather(*(jump.close(leave=leave, stops=True) for jump in outer))
         for jump in self._known.values():
             await jump.settled()
 

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ConfigError
 from ..system.secret import Secret
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sshmux.credentials")
 
+_MOST = 20  # steps to wait for one that no other program has used
 _LEAST = 20  # bytes of a secret; a multiple of 5, which base32 writes without padding
 _SECRET = re.compile(r"(?<=[?&]secret=)[A-Za-z2-7=]+(?:%3[Dd])*")
 _INSTALL = "one-time codes need pyotp: pip install pyotp"
@@ -78,25 +79,41 @@ def _padded(secret: str) -> str:
     return base64.b32encode(key.ljust(_LEAST, b"\0")).decode() if key else ""
 
 
-class OneTimeCodes:
-    """The codes of one manager. A server takes each code once: so does this."""
+class UsedCodes(Protocol):
+    """What other programs of this user know as well: which codes were used."""
 
-    def __init__(self) -> None:
+    def take(self, key: str, step: int) -> bool:
+        """Marks a code as used. False when it was before."""
+
+
+class OneTimeCodes:
+    """The codes of one manager. A server takes each code once: so does this.
+
+    Parameters:
+        used: those of other programs; None where there are none.
+    """
+
+    def __init__(self, used: UsedCodes | None = None) -> None:
+        self._marks = used
         self._used: dict[str, int] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def next_code(self, secret: Secret) -> Secret:
         """The code to give now; waits for the next one if this one was given before."""
         made = generator(secret)
-        key = hashlib.sha256(made.secret.encode()).hexdigest()
-        async with self._turns.setdefault(key, asyncio.Lock()):
-            step = int(
-                time.time() // made.interval
-            )  # the server's clock, not ours that never jumps
-            if step <= self._used.get(key, -1) <= step + 1:  # beyond that, the clock was set back
-                step = self._used[key] + 1
-                wait = max(0.0, step * made.interval - time.time())
-                log.info("the current one-time code was used: waiting %.0f s for the next", wait)
-                await asyncio.sleep(wait)  # the code is a function of time: there is no event
-            self._used[key] = step
+        key = hashlib.blake2b(made.secret.encode(), digest_size=8, person=b"sshmux-totp")
+        name = key.hexdigest()
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            # The server's clock, not ours that never jumps.
+            step = first = int(time.time() // made.interval)
+            if step <= self._used.get(name, -1) <= step + 1:  # beyond, the clock was set back
+                step = self._used[name] + 1
+            while True:
+                if (wait := step * made.interval - time.time()) > 0:
+                    log.info("the current one-time code was used: waiting %.0f s", wait)
+                    await asyncio.sleep(wait)  # the code is a function of time: there is no event
+                if self._marks is None or self._marks.take(name, step) or step > first + _MOST:
+                    break
+                step += 1
+            self._used[name] = step
             return Secret(made.at(step * made.interval))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TypedDict
 
-from ..config import Dial, OptionValue, RemoteShell, field_names
+from ..config import Dial, OptionValue, RemoteShell, Share, field_names
 from ..errors import ConfigError
 
 
@@ -22,6 +22,7 @@ class PoolKeywords(TypedDict, total=False):
     one_time_pool_size: int
     prompt_timeout: float
     share_jump_hosts: bool
+    share: Share
     drain_timeout: float
     leak_threshold: float | None
 

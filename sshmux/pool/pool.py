@@ -274,7 +274,8 @@ class Pool:
             self.counters.unhealthy += 1
         member.move(state, reason)
         self.slots.closing += 1
-        self._endings.start(self._close_member(member))
+        leave = state is State.STALE and member.connection.master.outlives_us
+        self._endings.start(self._close_member(member, leave=leave))
 
     async def _close_member(self, member: Member, **how: Any) -> None:
         try:
@@ -286,8 +287,14 @@ class Pool:
 
     async def disconnect(self) -> None:
         """Closes everything there is now, dials and waits included. The pool can be used on."""
+        for member in self.slots.members:
+            if others := member.connection.master.others:
+                pids = ", ".join(f"pid {process.pid}" for process in others)
+                log.warning("%s stays: %s use it, too", member.connection.master.entry.name, pids)
         await self._clear(
-            lambda: ConnectionLost(f"disconnect() closed {self.dialler.config.address}"), drain=0
+            lambda: ConnectionLost(f"disconnect() closed {self.dialler.config.address}"),
+            drain=0,
+            stops=False,
         )
 
     async def close(self, error: Callable[[], Exception], *, drain: float, leave: bool) -> None:
@@ -302,18 +309,21 @@ class Pool:
         for timer in (self._expiry, self._leak_timer):
             if timer is not None:
                 timer.cancel()
-        await self._clear(error, drain=drain, leave=leave)
+        await self._clear(error, drain=drain, leave=leave, stops=True)
         self.dialler.facts.forget()
 
     async def _clear(
-        self, error: Callable[[], Exception], *, drain: float, leave: bool = False
+        self, error: Callable[[], Exception], *, drain: float, leave: bool = False, stops: bool
     ) -> None:
         self.slots.fail_waiters(error)
         await self._dials.cancel()
         for member in tuple(self.slots.members):
             self.slots.remove(member)
             self.slots.closing += 1
-            self._endings.start(self._close_member(member, drain=drain, error=error(), leave=leave))
+            leaves = leave or (stops and member.connection.master.outlives_us)
+            self._endings.start(
+                self._close_member(member, drain=drain, error=error(), leave=leaves)
+            )
         await self._endings.wait()
 
     def abandon(self, *, end: bool = False) -> None:

@@ -28,7 +28,7 @@ class UnpooledConnections:
     async def open(self, dialler: Dialler, listener: Callable[[bytes], object] | None) -> Link:
         """A link of the caller's own."""
         self._count += 1
-        task = asyncio.ensure_future(dialler.dial(f"c{self._count}", listener))
+        task = asyncio.ensure_future(dialler.dial(f"c{self._count}", listener, apart=True))
         self._dialling.add(task)
         try:
             link = await task
@@ -57,7 +57,9 @@ class UnpooledConnections:
     async def close(self, *, drain: float, error: Exception) -> None:
         """Closes all of them, with their commands after up to `drain` seconds."""
         links = tuple(self._links)
-        await asyncio.gather(*(link.close(drain=drain, error=error) for link in links))
+        await asyncio.gather(
+            *(link.close(drain=drain, error=error, leave=link.master.outlives_us) for link in links)
+        )
         self._links.difference_update(links)
 
     def abandon(self, *, end: bool) -> None:

@@ -30,6 +30,7 @@ from .execution import Attachment, Execution, ExecutionOptions, Fate, Scope
 from .facts import ClusterFacts
 from .gate import SessionGate
 from .health import LinkHealth
+from .others import OthersSessions
 from .termination import RemoteTerminator
 from .verdict import Verdict
 from .watch import MasterWatch
@@ -136,6 +137,7 @@ class Link:
         """
         self._check_loop()
         pauses = iter(_PAUSES)
+        others = OthersSessions(self.master)
         while True:
             if not self.gate.enter_now():
                 await self.gate.enter()
@@ -151,7 +153,7 @@ class Link:
                     return await self._verdict.judge(execution)
                 pause = next(pauses, 0.0) if self._settling(left) else 0.0
                 if not pause:
-                    self._learn_limit(left)
+                    pause = others.pause() or self._learn_limit(left)
             finally:
                 self.gate.leave()
             if pause:
@@ -167,14 +169,17 @@ class Link:
         """Whether the server may count a session that is over: for a moment longer than we do."""
         return self.gate.left != left or self._loop.time() - self._ended_at < _SETTLED
 
-    def _learn_limit(self, left: int) -> None:
+    def _learn_limit(self, left: int) -> float:
+        """Notes that the server takes no more; no pause is needed before the next try."""
         if not self.gate.refused(left):
             raise SessionRefused(
                 f"{self.config.address} refuses a session although none is open: its "
                 "MaxSessions is 0, or earlier commands still hold their places there"
             )
         self._facts.max_sessions = self.gate.max_sessions
+        self.master.note_limit(self.gate.max_sessions)
         log.info("%s: the server takes %d sessions", self, self.gate.max_sessions)
+        return 0.0
 
     async def control(self, line: str, timeout: float) -> int:
         """Runs a line of our own in the place that is kept for that.
@@ -187,18 +192,26 @@ class Link:
         """How a line of our own ended. With `answered`, see `Verdict.check_answered`."""
         self._check_loop()
         async with asyncio.timeout(timeout), self.gate.control:
-            if not self.master.alive:
-                raise ConnectionLost(f"the connection to {self.config.address} is gone")
-            execution = self._control_execution(line)
-            try:
-                await execution.wait()
-            except BaseException:
-                await run_to_end(execution.stop)
-                raise
+            execution = await self._controlled(line)
+            others = OthersSessions(self.master)
+            while not answered and self._verdict.refused(execution) and (pause := others.pause()):
+                await asyncio.sleep(pause)
+                execution = await self._controlled(line)
             if answered:
                 self._verdict.check_answered(execution)
             assert execution.end is not None  # noqa: S101 - it is over
             return execution.end
+
+    async def _controlled(self, line: str) -> Execution:
+        if not self.master.alive:
+            raise ConnectionLost(f"the connection to {self.config.address} is gone")
+        execution = self._control_execution(line)
+        try:
+            await execution.wait()
+        except BaseException:
+            await run_to_end(execution.stop)
+            raise
+        return execution
 
     def _control_execution(self, line: str) -> Execution:
         request, preamble = ExecutionOptions(line, vital=True), Preamble("none")
@@ -296,7 +309,8 @@ class Link:
             else:
                 # Sessions of others (an operator's own ssh -S) get their time as well.
                 ask = _in_vain if self.health.hung else self._engine.ask
-                await self.master.stop(drain if self.broken is None else 0, ask)
+                broken = self.broken is not None
+                await self.master.stop(0 if broken else drain, ask, broken=broken)
             if self._on_closed is not None:
                 self._on_closed()
                 self._on_closed = None

@@ -63,6 +63,12 @@ class ProcessId:
         return seen is not None and seen.runs and seen.started in ("", self.started)
 
     @property
+    def stopped(self) -> bool:
+        """Whether this very process stands still (SIGSTOP, ^Z, a debugger)."""
+        seen = _look(self.pid)
+        return seen is not None and seen.stopped and seen.started == self.started
+
+    @property
     def exiting(self) -> bool:
         """Whether it has begun to exit, or is gone; by its pid alone. 2 µs.
 
@@ -155,6 +161,7 @@ class ProcessId:
 class _Seen:
     started: str  # "" when there is no descriptor to look with
     runs: bool
+    stopped: bool = False
 
 
 def _look(pid: int) -> _Seen | None:
@@ -163,7 +170,12 @@ def _look(pid: int) -> _Seen | None:
         return _look_in_proc(pid)
     try:
         process = psutil.Process(pid)
-        return _Seen(repr(process.create_time()), process.status() != psutil.STATUS_ZOMBIE)
+        status = process.status()
+        return _Seen(
+            repr(process.create_time()),
+            status != psutil.STATUS_ZOMBIE,
+            status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP),
+        )
     except psutil.Error:
         return None
 
@@ -191,7 +203,7 @@ def _look_in_proc(pid: int) -> _Seen | None:
         state, ticks = fields[0], int(fields[19])
     except (IndexError, ValueError):
         return None
-    return _Seen(f"{_boot()}/{ticks}", state not in (b"Z", b"X", b"x"))
+    return _Seen(f"{_boot()}/{ticks}", state not in (b"Z", b"X", b"x"), state in (b"T", b"t"))
 
 
 @cache

@@ -122,7 +122,9 @@ async def test_commands_behind_a_jump_host_are_ended_before_the_way_to_them(
                 program.wait()
                 async with ConnectionManager(control_dir=directory):
                     assert sleepers(seconds) == []
-                    assert masters(directory) == []
+                    # A user had to log in at the bastion: that is left to its grace.
+                    left = [" ".join(each.info["cmdline"]) for each in masters(directory)]
+                    assert [line for line in left if "/jump-" not in line] == []
             else:
                 line = [sys.executable, "-m", "sshmux", "stop", "--all", "--yes"]
                 environment = {**os.environ, "SSHMUX_DIR": str(directory)}

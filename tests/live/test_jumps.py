@@ -131,7 +131,7 @@ async def test_jumping_may_be_left_to_ssh(tmp_path: Path) -> None:
     async with servers(TYPED, {}) as (bastion, a):
         config = config_of(tmp_path / "config", [bastion, a], {a: bastion.alias})
         async with managed(
-            config, {"a": a}, prompter=user, share_jump_hosts=False, one_time_pool_size=2
+            config, {"a": a}, prompter=user, share_jump_hosts=False, share="never"
         ) as manager:
             assert await use(manager, "a") == "in\n"
             await manager.connect("a")

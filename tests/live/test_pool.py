@@ -640,8 +640,8 @@ async def test_connect_that_is_cancelled_as_its_log_in_succeeds(
         dialler = manager._pool(1).dialler
         really = dialler.dial
 
-        async def dial(*words: Any) -> Link:
-            link = await really(*words)
+        async def dial(*words: Any, **more: Any) -> Link:
+            link = await really(*words, **more)
             asyncio.get_running_loop().call_soon(task.cancel)  # before whoever waits hears of it
             return link
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from ...config import ConnectionConfig
+from ...config import ConnectionConfig, Share
 from ...errors import ConnectionLost, DisconnectError, Error
 from ...system.deadline import Deadline
 from ...system.identity import ProcessId
@@ -28,19 +28,22 @@ from ..diagnostics import closed_at_once, declined, diagnose, timed_out
 from ..environment import client_environment
 from ..resolve import Resolved
 from ..version import ssh_version
+from . import naming
 from .directory import ControlDir
 from .entry import Entry
-from .evidence import is_master, is_mine
+from .evidence import is_master
+from .holders import Hold
 from .lease import Lease
 from .master import Master, end_process
 from .record import Record
+from .shared import SharedMaster
 
 log = logging.getLogger("sshmux.dial")
 
 # A master counts in whole seconds (clientloop.c: monotime): one that is to stay for a second could
 # be gone before we hold it.
 _ROUNDING = 1
-_HOLD_DEADLINE = 5.0  # seconds for a new master to answer on its socket
+HOLD_DEADLINE = 5.0  # seconds for a new master to answer on its socket
 _UNDO_DEADLINE = 1.0  # seconds to learn the pid of a master that is not wanted any more
 
 
@@ -76,7 +79,8 @@ class DialOptions:
         confirm: a user may confirm an unknown host key.
         via: the control socket of a master on the jump host.
         listener: hears what ssh writes to stderr as it comes, and makes it tell more.
-        resolved: see `digest`; for masters that others may adopt.
+        resolved: see `digest`; for masters that others may adopt or share.
+        share: which log-ins make a master that other programs of this user may use as well.
     """
 
     lifetime: int
@@ -86,6 +90,7 @@ class DialOptions:
     via: os.PathLike[str] | None = None
     listener: Listener | None = None
     resolved: Sequence[Resolved] = ()
+    share: Share = "never"
 
 
 async def dial(
@@ -149,8 +154,8 @@ async def dial(
         if status != 0:
             raise _failure(config, way, status, started)
         try:
-            record = replace(record, login_factor=_took(way.answerer))
-            return await _hold(config, entry, record)
+            record = replace(record, login_factor=_took(way.answerer), via=_shared_way(way))
+            return await _hold(config, entry, record, _to_share(way, record))
         except (ConnectionLost, FileNotFoundError, ConnectionError) as error:
             raise closed_at_once(config, f"{started.log}{started.stderr}") from error
     except BaseException as error:
@@ -207,15 +212,37 @@ def _without_debug(stderr: str) -> str:
     return "".join(line for line in lines if not line.startswith("debug"))
 
 
-async def _hold(config: ConnectionConfig, entry: Entry, record: Record) -> Master:
+def _to_share(way: DialOptions, record: Record) -> bool:
+    return way.share == "always" or (way.share == "interactive" and record.login_factor != "")
+
+
+def _shared_way(way: DialOptions) -> str:
+    """The entry of the jump host's master, if that is one of ours."""
+    name = naming.entry_of(os.path.basename(way.via)) if way.via is not None else None
+    return name or ""
+
+
+async def _hold(config: ConnectionConfig, entry: Entry, record: Record, share: bool) -> Master:
+    hold = _share(entry) if share else None
     try:
-        return await Master.hold(config, entry, record, _HOLD_DEADLINE)
+        if hold is None:
+            return await Master.hold(config, entry, record, HOLD_DEADLINE)
+        record = replace(record, shared=True)
+        return await SharedMaster.share(config, entry, record, hold, HOLD_DEADLINE)
     except (OSError, TimeoutError) as error:
         if isinstance(error, Error | FileNotFoundError | ConnectionError):
             raise
         raise DisconnectError(
             f"{config.address}: logged in, but its control socket does not answer ({error})"
         ) from error
+
+
+def _share(entry: Entry) -> Hold | None:
+    try:
+        return Hold.create(entry)
+    except OSError as error:
+        log.warning("%s cannot be shared: no lock can be had (%s)", entry.name, error.strerror)
+        return None
 
 
 async def _undo(started: Launch, entry: Entry, program: str) -> None:
@@ -228,40 +255,3 @@ async def _undo(started: Launch, entry: Entry, program: str) -> None:
         if process is not None and is_master(process, entry.socket, program):
             await end_process(process)
     entry.remove()
-
-
-async def adopt(
-    config: ConnectionConfig, directory: ControlDir, resolved: Sequence[Resolved]
-) -> Master | None:
-    """Takes over a persistent master of the same target and options that nobody holds, if any.
-
-    Its own persistence stays what it was: ControlPersist cannot be changed from outside.
-
-    Parameters:
-        resolved: see `digest`.
-    """
-    wanted = digest(config, resolved)
-    for entry in directory.entries():
-        record = entry.read()
-        if record is None or record.digest != wanted or not _adoptable(record):
-            continue
-        if not is_mine(entry):
-            continue
-        claimed = entry.claim()
-        if claimed is None:
-            continue
-        if not _adoptable(claimed):
-            entry.write(claimed)
-            continue
-        try:
-            return await Master.hold(config, entry, claimed, _HOLD_DEADLINE)
-        except (OSError, TimeoutError, Error):
-            entry.write(claimed)
-        except BaseException:
-            entry.write(claimed)
-            raise
-    return None
-
-
-def _adoptable(record: Record) -> bool:
-    return record.here and record.persist > 0 and not record.owned and record.alive

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...errors import ControlDirError
@@ -19,10 +19,13 @@ from .entry import Entry, create
 from .naming import (
     entry_name,
     entry_of,
+    is_code,
     is_half_made,
+    is_turn,
     label_room,
     probe_name,
     readable,
+    shared_entry_of,
     shorten,
 )
 from .record import Record, node, own_identity
@@ -130,9 +133,38 @@ class ControlDir:
         for name in sorted({name for name in map(entry_of, names) if name is not None}):
             yield self.entry(name)
 
+    def ways_through(self, entry: Entry) -> list[str]:
+        """The living masters that go through a jump host's."""
+        if not entry.leads_on:
+            return []
+        records = [other.read() for other in self.entries()]
+        return [
+            record.name
+            for record in records
+            if record is not None and record.via == entry.name and record.here and record.alive
+        ]
+
     def debris(self) -> Iterator[Path]:
         """Temporary names, of ours and of ssh's, that a crash may have left."""
+        yield from self._named(is_half_made)
+
+    def turns(self) -> Iterator[Path]:
+        """What belongs to log-ins that are, or were, under way."""
+        yield from self._named(is_turn)
+
+    def codes(self) -> Iterator[Path]:
+        """The marks of one-time codes that were used."""
+        yield from self._named(is_code)
+
+    def loose(self) -> Iterator[Path]:
+        """Locks and holders of masters that are not on record."""
+        for path in self._named(lambda name: shared_entry_of(name) is not None):
+            entry = self.entry(shared_entry_of(path.name) or "")
+            if not os.path.lexists(entry.record_path):
+                yield path
+
+    def _named(self, wanted: Callable[[str], bool]) -> Iterator[Path]:
         with contextlib.suppress(OSError):
-            for name in os.listdir(self.path):
-                if is_half_made(name):
+            for name in sorted(os.listdir(self.path)):
+                if wanted(name):
                     yield self.path / name

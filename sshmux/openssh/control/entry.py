@@ -1,4 +1,4 @@
-"""One name in the control directory: a socket, and the record beside it."""
+"""One name in the control directory: a socket, the record beside it, a lock if it is shared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import ControlDirError
-from .naming import JUMP_LABEL, RECORD_SUFFIX, SOCKET_SUFFIX, half_made
+from .naming import (
+    JUMP_LABEL,
+    LOCK_SUFFIX,
+    RECORD_SUFFIX,
+    SOCKET_SUFFIX,
+    half_made,
+    is_holder_of,
+)
 from .record import Record
 
 _LONGEST_RECORD = 64 * 1024  # bytes; ours have less than one thousand
@@ -32,6 +39,11 @@ class Entry:
     def record_path(self) -> Path:
         """The record beside it."""
         return self.directory / (self.name + RECORD_SUFFIX)
+
+    @cached_property
+    def lock(self) -> Path:
+        """What the holders of a shared master have locked: see `holders`."""
+        return self.directory / (self.name + LOCK_SUFFIX)
 
     @property
     def leads_on(self) -> bool:
@@ -80,10 +92,15 @@ class Entry:
             os.utime(self.record_path)
 
     def remove(self) -> None:
-        """Removes socket and record, as far as they are there."""
+        """Removes socket and record, and the lock last: as far as they are there."""
         for path in (self.socket, self.record_path):
             with contextlib.suppress(OSError):
                 path.unlink()
+        with contextlib.suppress(OSError):
+            self.lock.unlink()
+            for name in os.listdir(self.directory):
+                if is_holder_of(name, self.name):
+                    (self.directory / name).unlink()
 
 
 def create(path: Path, text: str) -> None:

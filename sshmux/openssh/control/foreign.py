@@ -48,7 +48,7 @@ class ForeignMaster(Master):
         """It is not ours to end."""
         return True
 
-    async def stop(self, drain: float = 0, ask: Ask | None = None) -> None:
+    async def stop(self, drain: float = 0, ask: Ask | None = None, *, broken: bool = False) -> None:
         """Lets go of it."""
         self._on_lost.clear()
         self._drop_lease()

@@ -17,21 +17,55 @@ from pathlib import Path
 from ...system.forking import forget_in_child
 from ...system.identity import ProcessId
 from ...system.processes import Child, spawn
-from .naming import RECORD_GLOB, RECORD_SUFFIX, SOCKET_SUFFIX
+from .naming import (
+    HOLDER_GLOB,
+    HOLDER_SUFFIX,
+    LOCK_SUFFIX,
+    RECORD_GLOB,
+    RECORD_SUFFIX,
+    SOCKET_SUFFIX,
+    TURN_GLOB,
+)
 
 # $1 directory, $2 owner's pid. A shell has no event to wait for here, so it looks every second,
 # with builtins alone, and every five seconds after five minutes: a persistent master may stay.
+# A shared master that others hold is left to their guardians.
 _SCRIPT = f"""
 trap '' HUP INT QUIT
 cd "$1" || exit 0
 while IFS= read -r line; do :; done
 left=
-for record in {RECORD_GLOB}; do
-    grep -q '"owner_pid": '"$2," "$record" 2>/dev/null || continue
-    master=$(sed -n 's/.*"master_pid": *\\([0-9]*\\).*/\\1/p' "$record")
+field() {{ sed -n 's/.*"'"$1"'": *"\\{{0,1\\}}\\([^",]*\\).*/\\1/p' "$2" 2>/dev/null; }}
+held() {{
+    for holder in "$1".*{HOLDER_SUFFIX}; do
+        pid=$(field owner_pid "$holder")
+        [ "${{pid:-$2}}" = "$2" ] || ! kill -0 "$pid" 2>/dev/null || return 0
+    done
+    return 1
+}}
+watch() {{
+    held "$1" "$2" && return
+    master=$(field master_pid "$1{RECORD_SUFFIX}")
+    case $master in *[!0-9]*) master= ;; esac
     # Without a master it is being dialled, by another manager of the same process if that lives.
-    left="$left ${{master:-$2}}:${{record%{RECORD_SUFFIX}}}"
+    left="$left ${{master:-$2}}:$1"
+    via=$(field via "$1{RECORD_SUFFIX}")
+    if [ -n "$via" ] && [ -e "$via{RECORD_SUFFIX}" ]; then watch "$via" "$2"; fi
+}}
+for record in {RECORD_GLOB}; do
+    grep -q '"owner_pid": '"$2," "$record" 2>/dev/null && watch "${{record%{RECORD_SUFFIX}}}" "$2"
 done
+for mine in {HOLDER_GLOB}; do
+    grep -q '"owner_pid": '"$2," "$mine" 2>/dev/null || continue
+    watch "${{mine%.*{HOLDER_SUFFIX}}}" "$2"
+    kill -0 "$2" 2>/dev/null || rm -f -- "$mine"
+done
+if grep -q "^\\[$2," {TURN_GLOB} 2>/dev/null; then
+    sleep 2 # somebody may be waiting for just this turn, and writes down that it is his
+    for turn in {TURN_GLOB}; do
+        grep -q "^\\[$2," "$turn" 2>/dev/null && rm -f -- "$turn" "${{turn%.lock}}.sock"
+    done
+fi
 rounds=0
 while [ -n "$left" ]; do
     still=
@@ -41,7 +75,8 @@ while [ -n "$left" ]; do
         if kill -0 "${{item%%:*}}" 2>/dev/null; then
             still="$still $item"
         else
-            rm -f -- "$name{SOCKET_SUFFIX}" "$name{RECORD_SUFFIX}"
+            rm -f -- "$name{SOCKET_SUFFIX}" "$name{RECORD_SUFFIX}" "$name{LOCK_SUFFIX}" \
+                "$name".*{HOLDER_SUFFIX}
         fi
     done
     left=$still

@@ -73,13 +73,17 @@ class Master:
             if process is None or not lease.held:
                 raise ConnectionLost(f"the master of {config.address} ended as it started")
             master.check_identity(process)
-            record = replace(record, master_pid=process.pid, master_started=process.started)
-            master.record = with_owner(record, own_identity())
-            entry.write(master.record)
+            master.write_down(process)
         except BaseException:
             lease.close()
             raise
         return master
+
+    def write_down(self, process: ProcessId) -> None:
+        """Notes which process it is, and that it is ours."""
+        record = replace(self.record, master_pid=process.pid, master_started=process.started)
+        self.record = with_owner(record, own_identity())
+        self.entry.write(self.record)
 
     def check_identity(self, process: ProcessId) -> None:
         """Raises `ConnectionLost` unless the process behind the socket is the master.
@@ -117,6 +121,19 @@ class Master:
     def interactive_login(self) -> bool:
         """Whether a user had to log in: then neither age nor idleness should end it."""
         return self.record.login_factor == "user"
+
+    @property
+    def others(self) -> list[ProcessId]:
+        """The other programs that use it at this moment: see `shared`."""
+        return []
+
+    @property
+    def outlives_us(self) -> bool:
+        """Whether it stays when we leave, whatever this program's own `persist` is."""
+        return False
+
+    def note_limit(self, sessions: int) -> None:
+        """The server was seen to take so many sessions on it."""
 
     @property
     def standing(self) -> bool:
@@ -199,7 +216,7 @@ class Master:
             self.record.master.signal(signal.SIGTERM)
             self.entry.remove()
 
-    async def stop(self, drain: float = 0, ask: Ask | None = None) -> None:
+    async def stop(self, drain: float = 0, ask: Ask | None = None, *, broken: bool = False) -> None:
         """Ends the master, and removes its socket and record. Never raises; may be called twice.
 
         With `drain`, it is first asked to stop listening: it takes no new session, and leaves when
@@ -208,6 +225,7 @@ class Master:
 
         Parameters:
             ask: how it is asked; None for `ssh -O`.
+            broken: it is ended for that; what goes through it is no reason to let it live.
         """
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._end(drain, ask or self.ask))

@@ -11,6 +11,7 @@ from functools import cache
 from ...errors import ControlDirError
 from ...system.identity import ProcessId
 
+VERSION = 2  # of what stands in a record; 1 had no `version`, and knew of one owner only
 _END_OF_TIME = 2**40  # seconds since the epoch; no infinity, no NaN
 _MAX_BRACKETS = 100  # a record nests nothing; what does could exhaust the decoder's stack
 
@@ -34,6 +35,11 @@ class Record:
         owner_started, master_started: which process of that pid is meant; see `ProcessId`.
         login_factor: what the log-in took that cannot be had again for nothing: "user", "code"
             or "".
+        shared: any program of this user may use it; who does is in its lock (`holders`), and the
+            owner is only who logged in.
+        via: the entry of the jump host's master that it goes through, if that is shared.
+        max_sessions: how many sessions the server takes on it, once that was seen.
+        version: of the record; programs of one version leave those of the others alone.
     """
 
     name: str
@@ -49,6 +55,10 @@ class Record:
     master_pid: int | None = None
     master_started: str | None = None
     login_factor: str = ""
+    shared: bool = False
+    via: str = ""
+    max_sessions: int | None = None
+    version: int = VERSION
 
     @property
     def owner(self) -> ProcessId | None:
@@ -63,6 +73,11 @@ class Record:
         if self.master_pid is None or self.master_started is None:
             return None
         return ProcessId(self.master_pid, self.master_started)
+
+    @property
+    def current(self) -> bool:
+        """Whether a program of this version wrote it; else it is not ours to use."""
+        return self.version == VERSION
 
     @property
     def here(self) -> bool:
@@ -89,7 +104,7 @@ class Record:
         if text.count("[") + text.count("{") > _MAX_BRACKETS:
             return None
         try:
-            record = cls(**json.loads(text))
+            record = cls(**{"version": 1, **json.loads(text)})
         except (ValueError, TypeError):
             return None
         return record if record._sound else None
@@ -105,9 +120,10 @@ class Record:
             self.digest,
             self.node,
             self.login_factor,
+            self.via,
         )
         starts = (self.owner_started, self.master_started)
-        numbers = (self.persist, self.owner_pid, self.master_pid)
+        numbers = (self.persist, self.owner_pid, self.master_pid, self.max_sessions, self.version)
         return (
             all(isinstance(word, str) for word in words)
             and all(number is None or type(number) is int for number in numbers)
@@ -115,6 +131,9 @@ class Record:
             and type(self.created_at) in (int, float)
             and 0 <= self.created_at < _END_OF_TIME
             and self.persist is not None
+            and self.version in (1, VERSION)
+            and isinstance(self.shared, bool)
+            and (self.max_sessions is None or self.max_sessions > 0)
             and all(pid is None or 0 < pid < 2**31 for pid in (self.owner_pid, self.master_pid))
         )
 

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...config import ConnectionConfig
@@ -18,40 +19,56 @@ from .. import argv, remote
 from .directory import ControlDir
 from .entry import Entry
 from .evidence import is_mine, recorded_master
+from .holders import NobodysHold, is_held, is_locked, remove_dead_holders
 from .master import end_process
 from .record import Record
 
 log = logging.getLogger("sshmux.sweep")
 
 _REMOTE_DEADLINE = 5.0  # seconds to end what still runs on the remote
+_CODES_COUNT = 600.0  # seconds for which a used one-time code may still be taken for a new one
 _YOUNG = 60.0  # seconds during which a file without a record may be somebody's half-made one
 
 
 async def sweep(directory: ControlDir) -> int:
     """Ends masters whose owner is dead, with their running commands; removes stale files.
 
-    Left alone: masters with a living owner, persistent ones that live, other machines' records,
-    and sockets without a record that answer. Returns how many names were removed.
+    Left alone: masters with a living owner or holder, persistent ones that live, other machines'
+    records, living masters of other versions of sshmux, and sockets without a record that answer. A
+    shared one that nobody holds, and whose log-in took a user or a code, is left to its grace,
+    without the commands of its last holder. Returns how many names were removed.
     """
     entries = list(directory.entries())
     removed = 0
     for leads_on in (False, True):  # the way to others goes last
         these = [entry for entry in entries if entry.leads_on is leads_on]
-        removed += sum(await asyncio.gather(*(_sweep_entry(entry) for entry in these)))
-    for path in directory.debris():
-        if _is_old_debris(path):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        removed += sum(await asyncio.gather(*(_sweep_entry(directory, entry) for entry in these)))
+    for path in _unwanted(directory):
+        with contextlib.suppress(OSError):
+            path.unlink()
     return removed
 
 
-async def _sweep_entry(entry: Entry) -> int:
+def _unwanted(directory: ControlDir) -> Iterator[Path]:
+    """Files of nobody's."""
+    yield from filter(_is_old_debris, directory.debris())
+    for path in (*directory.turns(), *directory.loose()):
+        if _is_old_debris(path) and not is_locked(path):
+            yield path
+    yield from (path for path in directory.codes() if _age(path) > _CODES_COUNT)
+
+
+async def _sweep_entry(directory: ControlDir, entry: Entry) -> int:
     if not is_mine(entry):
         return 0
     record = entry.read()
     if record is None:
         return _sweep_unrecorded(entry)
-    if not record.here or record.owned:
+    if not record.here:
+        return 0
+    if record.shared:
+        return await _sweep_shared(directory, entry)
+    if record.owned or (record.alive and not record.current):
         return 0
     if record.persist > 0 and record.alive:
         return 0
@@ -64,6 +81,31 @@ async def _sweep_entry(entry: Entry) -> int:
         await end_orphan(entry, record)
     entry.remove()
     return 1
+
+
+async def _sweep_shared(directory: ControlDir, entry: Entry) -> int:
+    remove_dead_holders(entry)
+    hold = NobodysHold.take(entry)
+    if hold is None and is_held(entry):
+        return 0
+    try:
+        record = entry.read()
+        if record is None or not record.shared:
+            return 0
+        if record.alive and (record.persist > 0 or directory.ways_through(entry)):
+            return 0
+        if record.alive and record.login_factor:
+            if recorded_master(entry, record) is not None:
+                await end_running(entry)
+            return 0
+        log.info("%s: sweeping it, nobody holds it any more", entry.name)
+        if record.alive:
+            await end_orphan(entry, record)
+        entry.remove()
+        return 1
+    finally:
+        if hold is not None:
+            hold.close()
 
 
 async def end_orphan(entry: Entry, record: Record) -> None:

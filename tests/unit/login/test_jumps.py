@@ -35,6 +35,7 @@ class Link:
         self.master = SimpleNamespace(
             entry=SimpleNamespace(socket=Path(f"/s/{name}")),
             interactive_login=False,
+            outlives_us=False,
             on_lost=self.lost.append,
             abandon=lambda *, end: log.append(f"abandoned {name} {end}"),
         )
@@ -46,6 +47,9 @@ class Link:
             self._log.append(f"closed {self.name}")
             self._on_closed()
         self.left = leave
+
+    def retire(self, why: str) -> None:
+        assert why
 
     async def close_lost(self) -> None:
         await self.close()
