@@ -76,6 +76,7 @@ async def test_killed_at_any_moment_they_harm_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(2000)
 async def test_two_hundred_kills(tmp_path: Path) -> None:
     seconds = float(os.environ.get("SSHMUX_SOAK_SECONDS", "1800"))
     killed = await killing(tmp_path, 200, seconds)

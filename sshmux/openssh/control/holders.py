@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from ...system.identity import ProcessId
 from .entry import Entry, create, read_private
 from .naming import holder_name, is_holder_of
 from .record import own_identity
+
+_LOOKS = 0.001, 0.002, 0.004  # seconds for one who only looks (`is_locked`) to be done
 
 Held = Literal["shared", "alone", "not"]
 
@@ -93,9 +96,14 @@ class Hold:
             # Not atomic (man 2 flock): the shared lock goes first. So of two who ask at the same
             # time one may have it, or none may; never both, and never neither for good: whoever
             # asks last finds nobody.
-            self._held = "alone" if lock_alone(self._descriptor) else "not"
-            if self._held == "not":
-                self.close()
+            for pause in _LOOKS:
+                if lock_alone(self._descriptor):
+                    self._held = "alone"
+                    return True
+                if self.others():
+                    break
+                time.sleep(pause)
+            self.close()
         return self._held == "alone"
 
     def others(self) -> list[ProcessId]:

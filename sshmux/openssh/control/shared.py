@@ -71,8 +71,12 @@ class SharedMaster(Master):
 
     async def _let_go(self, drain: float, ask: Ask, broken: bool) -> None:
         self._on_lost.clear()
+        others = self.others
         try:
-            if self._alone() and (broken or not self._leads_others()):
+            if not self._alone():
+                named = ", ".join(f"pid {process.pid}" for process in others) or "another program"
+                log.info("%s stays: %s holds it, too", self.entry.name, named)
+            elif broken or not self._leads_others():
                 await self._end(drain, ask)
                 await end_way(self.entry, self.record)
         finally:
@@ -85,14 +89,7 @@ class SharedMaster(Master):
 
     def _alone(self) -> bool:
         """Whether it is nobody else's; then nobody can join it any more, until the lease goes."""
-        if self._hold is None:
-            return False
-        others = self._hold.others()
-        if not self._hold.alone():
-            named = ", ".join(f"pid {process.pid}" for process in others) or "another program"
-            log.info("%s stays: %s holds it, too", self.entry.name, named)
-            return False
-        return True
+        return self._hold is not None and self._hold.alone()
 
     def _leads_others(self) -> bool:
         through = ControlDir(self.entry.directory).ways_through(self.entry)
@@ -109,7 +106,11 @@ class SharedMaster(Master):
         if self._alone():
             super().kill()
         else:
-            self._let_go_at_once()
+            self._died()  # for us
+
+    async def gone(self, timeout: float) -> bool:
+        """At once, as far as this program is concerned, when others go on with it."""
+        return not self._alone() or await super().gone(timeout)
 
     def abandon(self, *, end: bool = False) -> None:
         """As `Master.abandon`; with `end` only if it is nobody else's."""
