@@ -144,9 +144,9 @@ class Pool:
         if at - member.last_used > _TOUCH_EVERY:
             member.connection.master.touch()
         member.mark_available(at)
-        if member.in_use or self._closed is not None:
+        if self._closed is not None:
             return
-        if why := self.slots.overdue(member, at):
+        if not member.in_use and (why := self.slots.overdue(member, at)):
             stale = member.connection.usable and member.health_check_failures == 0
             self._retire(member, State.STALE if stale else State.UNHEALTHY, why)
         if self.slots.waiters:

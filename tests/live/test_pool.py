@@ -118,6 +118,19 @@ async def test_several_sessions_share_a_master_before_another_is_dialled() -> No
         assert server.logins == 2
 
 
+async def test_a_place_on_a_shared_master_goes_to_who_waits_while_others_stay() -> None:
+    async with (
+        PrivateServer(login_shell="/bin/sh") as server,
+        managed(server, pool_size=1, sessions_per_connection=2) as manager,
+        manager.get_connection(1),
+    ):
+        async with manager.get_connection(1):
+            waiting = asyncio.ensure_future(borrow_and_run(manager, "echo served"))
+            await asyncio.sleep(0)
+            assert (await manager.get_connection_metrics(1))["waiting"] == 1
+        assert await waiting == "served"  # the first borrower keeps its place all the time
+
+
 async def test_idle_and_old_connections_are_closed_by_themselves() -> None:
     for option, reason in (("max_idle", "idle"), ("max_age", "older")):
         async with (
