@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from ..config import ConnectionConfig, OptionValue
+from .askpass import own_log
 from .remote import quote
 
 # What a user's config may say that would harm a pooled master. The first value wins in ssh,
@@ -135,6 +136,8 @@ def master(
     """
     argv = [config.ssh_program, "-M", "-N", "-T", "-n", "-S", escape_path(path)]
     argv += ["-E", "/dev/stdout", "-o", f"LogLevel={'DEBUG1' if verbose else 'INFO'}"]
+    if version >= own_log.ASK_SINCE and not verbose:
+        argv += ["-o", own_log.ASK]
     if via is not None:
         argv += ["-o", f"ProxyCommand={_through(config.ssh_program, via)}"]
         argv += ["-o", "ProxyUseFdpass=no"]

@@ -228,6 +228,7 @@ def diagnose(
     *,
     given: Collection[str] = (),
     told: str = "",
+    greeting: Sequence[str] = (),
     known: Resolved | None = None,
 ) -> errors.Error:
     """The error for a log-in that ended with `status`.
@@ -239,6 +240,7 @@ def diagnose(
         log: ssh's own words, without the banner.
         given: where answers to prompts came from: "stored", "code", "user".
         told: what else came on its stderr: a banner, or the words of a ProxyCommand.
+        greeting: what the server sent before its version: it chooses words and no error.
         known: what ssh's configuration says of the host: advice names no other file and no other
             host than are in there. None: whatever ssh names.
     """
@@ -256,7 +258,7 @@ def diagnose(
     advice = diagnosis.advice
     if diagnosis.error in (errors.ServerHungUp, errors.KeyExchangeFailed):
         lines = _lines(log)
-        seen_there = hangups.advice(lines, given) if lines[-1:] == [words] else None
+        seen_there = hangups.advice(lines, given, greeting) if lines[-1:] == [words] else None
         advice = seen_there or advice
     advice = _fill(advice, config, log, known)
     if diagnosis.error is errors.PermissionDenied:
@@ -323,10 +325,16 @@ def _meaning(line: str) -> Diagnosis | None:
     return next((each for each in DIAGNOSES if each.pattern.search(line)), None)
 
 
-def timed_out(config: ConnectionConfig, stderr: str, connected: bool | None = None) -> errors.Error:
-    """The error for a log-in that our own deadline ended. `connected`: see `hangups.silence`."""
+def timed_out(
+    config: ConnectionConfig,
+    stderr: str,
+    connected: bool | None = None,
+    greeting: Sequence[str] = (),
+) -> errors.Error:
+    """The error for a log-in that our own deadline ended. See `hangups.silence`."""
+    silence = hangups.silence(connected, config.timeout, greeting)
     error = errors.ConnectTimeout(
-        f"Cannot connect to {config.address}: {hangups.silence(connected, config.timeout)} "
+        f"Cannot connect to {config.address}: {silence} "
         f"To see where it stops, run: {_login(config)} -v"
     )
     return _with_words(error, stderr)

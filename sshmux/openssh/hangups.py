@@ -33,6 +33,21 @@ _ENDLESS = (
     "What listens there sends text without end where SSH begins with its version: check host and "
     "port."
 )
+_MAX_STARTUPS = (
+    "The server closed the connection before the log-in, with the words of an sshd that has as "
+    "many log-ins under way as it takes (MaxStartups): try again when those are over, with fewer "
+    "at once (max_parallel_dials, max_total_dials)."
+)
+_PENALTY = (
+    "The server closed the connection before the log-in, with the words of an sshd that takes none "
+    "from this address for a while (PerSourcePenalties): many were refused or broken off. See why, "
+    "and wait some minutes before the next try."
+)
+_HTTP = "What listens there speaks HTTP, the protocol of the web, and not SSH: check host and port."
+_OTHER_WORDS = (
+    "The server closed the connection before the log-in. What it sent instead of its version: "
+    "{greeting}"
+)
 AT_ONCE = (
     "logged in, but the master is gone at once: it seems that the server closed the connection. "
     "Its own log says why: the account may have no session to spend (nologin, PAM, a limit on "
@@ -42,15 +57,23 @@ AT_ONCE = (
 _NO_SSH = re.compile(r"banner exchange: Connection to .*(invalid format|could not read protocol)")
 _PROXY_ENDED = re.compile(r"Connection (closed|reset) by UNKNOWN port")
 _CLOSED = re.compile(r"Connection (closed|reset) by ")
+_WEB = re.compile(r"HTTP/|<!doctype html|<html", re.IGNORECASE)  # some answer without a head
 _IDENTIFICATION = ("kex_exchange_identification: ", "ssh_exchange_identification: ")
 
 
-def advice(lines: Sequence[str], given: Collection[str]) -> str | None:
+# What sshd says in the place of its version when it takes no log-in. (sshd.c: drop_connection)
+_SSHD_SAYS = {"Exceeded MaxStartups": _MAX_STARTUPS, "Not allowed at this time": _PENALTY}
+
+
+def advice(
+    lines: Sequence[str], given: Collection[str], greeting: Sequence[str] = ()
+) -> str | None:
     """What to say of ssh's last lines; None where they tell no more than their last one.
 
     Parameters:
         lines: ssh's own log, without empty lines.
         given: where answers to prompts came from.
+        greeting: what the server sent before its version. A stranger's: it chooses words only.
     """
     if not lines:
         return None
@@ -61,11 +84,26 @@ def advice(lines: Sequence[str], given: Collection[str]) -> str | None:
         if any(line.startswith(f"{_IDENTIFICATION[0]}No SSH version received") for line in above):
             return _ENDLESS
         return None
+    without_version = any(line.startswith(_IDENTIFICATION) for line in above)
+    if _CLOSED.match(last) and without_version and greeting:
+        return _greeted(greeting)
     if _PROXY_ENDED.match(last):
         return _PROXY
-    if not _CLOSED.match(last) or any(line.startswith(_IDENTIFICATION) for line in above):
+    if not _CLOSED.match(last) or without_version:
         return None
     return _AFTER_AN_ANSWER if given else _MIDWAY
+
+
+def _greeted(greeting: Sequence[str]) -> str:
+    if _WEB.match(greeting[0]):
+        return _HTTP
+    said = _SSHD_SAYS.get(greeting[0])
+    return said or _OTHER_WORDS.replace("{greeting}", _quoted(greeting))
+
+
+def _quoted(greeting: Sequence[str]) -> str:
+    # Braces are places to fill in an advice.
+    return repr(" / ".join(filter(None, greeting))).replace("{", "(").replace("}", ")")
 
 
 def farewell(log: str) -> str:
@@ -74,12 +112,15 @@ def farewell(log: str) -> str:
     return found[0].strip() if found else ""
 
 
-def silence(connected: bool | None, seconds: float) -> str:
+def silence(connected: bool | None, seconds: float, greeting: Sequence[str] = ()) -> str:
     """What is known of a log-in that our deadline ended.
 
     Parameters:
         connected: whether there was a TCP connection; None for not known.
+        greeting: what the server sent before its version.
     """
+    if greeting and _WEB.match(greeting[0]):
+        return f"no log-in within {seconds:g} s. {_HTTP}"
     if connected is None:
         return f"no log-in within {seconds:g} s. Check the network, or raise timeout=."
     if not connected:

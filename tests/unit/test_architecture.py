@@ -159,6 +159,7 @@ PURE = [
     "sshmux.openssh.jump",
     "sshmux.openssh.remote",
     "sshmux.openssh.askpass.prompts",
+    "sshmux.openssh.askpass.own_log",
     "sshmux.openssh.diagnostics",
     "sshmux.openssh.mux.decoder",
     "sshmux.openssh.mux.fields",

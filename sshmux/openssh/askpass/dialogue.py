@@ -17,7 +17,8 @@ from ...system.pipes import Reader, Writer
 from ...system.processes import Child, spawn
 from ...system.secret import Secret
 from ...system.tasks import TaskGroup
-from .launch import Launch, Listener, output_pipe
+from .launch import Launch, Listener, log_pipe, output_pipe
+from .own_log import OwnLog
 from .prompts import Prompt, TouchPrompt, UnknownPrompt, classify
 
 log = logging.getLogger("sshmux.dial")
@@ -89,13 +90,14 @@ class DialogueLaunch(Launch):
     def __init__(
         self,
         child: Child,
+        own_log: OwnLog,
         log: Reader,
         stderr: Reader,
         said: _Lines,
         task: int,
         answerer: Answerer,
     ) -> None:
-        super().__init__(child, log, stderr)
+        super().__init__(child, own_log, log, stderr)
         self._said = said
         self._task = task
         self._answerer = answerer
@@ -212,7 +214,7 @@ def launch_dialogue(
 ) -> Launch:
     """Starts ssh behind the askpass, in a helper process."""
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
-        log, log_end = output_pipe(listener)
+        own_log, log, log_end = log_pipe(listener)
         undo.callback(log.close)
         always.callback(os.close, log_end)
         stderr, stderr_end = output_pipe(listener)
@@ -242,4 +244,4 @@ def launch_dialogue(
         # The pipe stays open after the task: its end is the helper's signal to give up.
         Writer(os.dup(writing), json.dumps(task).encode() + b"\n")
         undo.pop_all()
-        return DialogueLaunch(child, log, stderr, said, writing, answerer)
+        return DialogueLaunch(child, own_log, log, stderr, said, writing, answerer)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ...system.pipes import Reader
 from ...system.processes import Child, spawn
 from ...system.sockets import has_connection
+from .own_log import OwnLog
 
 MAX_STDERR = 64 * 1024  # bytes kept; a banner may be endless
 _LAST_WORDS = 0.5  # seconds for the rest of stderr after a failure
@@ -30,18 +31,33 @@ def output_pipe(listener: Listener | None) -> tuple[Reader, int]:
     return reader, writing
 
 
+def log_pipe(listener: Listener | None) -> tuple[OwnLog, Reader, int]:
+    """The same for ssh's own log, with what it says."""
+    log = OwnLog(MAX_STDERR)
+    reader, writing = Reader.pipe(log.feed)
+    if listener is not None:
+        reader.tee(listener)
+    return log, reader, writing
+
+
 class Launch:
     """One ssh on its way to becoming a master."""
 
-    def __init__(self, child: Child, log: Reader, stderr: Reader) -> None:
+    def __init__(self, child: Child, own_log: OwnLog, log: Reader, stderr: Reader) -> None:
         self._child = child
+        self._own_log = own_log
         self._log = log
         self._stderr = stderr
 
     @property
     def log(self) -> str:
         """What ssh itself has told so far."""
-        return self._log.text()
+        return self._own_log.text
+
+    @property
+    def greeting(self) -> list[str]:
+        """What the server sent before its version."""
+        return self._own_log.greeting
 
     @property
     def stderr(self) -> str:
@@ -79,12 +95,13 @@ class Launch:
 def launch(argv: list[str], env: dict[str, str], listener: Listener | None = None) -> Launch:
     """Starts ssh plainly: it has no terminal, and can ask nobody."""
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as always:
-        log, log_end = output_pipe(listener)
+        own_log, log, log_end = log_pipe(listener)
         undo.callback(log.close)
         always.callback(os.close, log_end)
         stderr, stderr_end = output_pipe(listener)
         undo.callback(stderr.close)
         always.callback(os.close, stderr_end)
-        started = Launch(spawn(argv, stdout=log_end, stderr=stderr_end, env=env), log, stderr)
+        child = spawn(argv, stdout=log_end, stderr=stderr_end, env=env)
+        started = Launch(child, own_log, log, stderr)
         undo.pop_all()
         return started

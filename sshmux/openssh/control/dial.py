@@ -162,7 +162,8 @@ async def dial(
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
         await run_to_end(partial(_undo, started, entry, config.ssh_program))
         if isinstance(error, TimeoutError) and not isinstance(error, Error):
-            raise timed_out(config, f"{started.log}{started.stderr}", connected) from None
+            words = f"{started.log}{started.stderr}"
+            raise timed_out(config, words, connected, started.greeting) from None
         raise
     finally:
         started.close()
@@ -188,9 +189,15 @@ def _took(answerer: Answerer | None) -> str:
 
 
 def _failure(config: ConnectionConfig, way: DialOptions, status: int, started: Launch) -> Error:
-    answerer, log, told = way.answerer, _without_debug(started.log), started.stderr
+    answerer, log, told = way.answerer, started.log, started.stderr
     explain = partial(
-        diagnose, config, status, log, told=told, known=next(iter(way.resolved), None)
+        diagnose,
+        config,
+        status,
+        log,
+        told=told,
+        greeting=started.greeting,
+        known=next(iter(way.resolved), None),
     )
     if answerer is None:
         return explain()
@@ -205,11 +212,6 @@ def _failure(config: ConnectionConfig, way: DialOptions, status: int, started: L
     if isinstance(error, DisconnectError):
         error.final = True  # a user was asked, and asking again is up to the program
     return error
-
-
-def _without_debug(stderr: str) -> str:
-    lines = stderr.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("debug"))
 
 
 def _to_share(way: DialOptions, record: Record) -> bool:

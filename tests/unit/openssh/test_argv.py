@@ -70,6 +70,7 @@ def test_master() -> None:
     assert argv.master(ConnectionConfig("hpc"), "/d/a.sock", persist=20, version=NEW) == [
         *["ssh", "-M", "-N", "-T", "-n", "-S", "/d/a.sock"],
         *["-E", "/dev/stdout", "-o", "LogLevel=INFO"],
+        *["-o", "LogVerbose=kex.c:kex_exchange_identification():*"],
         *["-o", "ControlMaster=yes"],
         *["-o", "RemoteCommand=none"],
         *["-o", "RequestTTY=no"],
@@ -198,6 +199,16 @@ def test_an_old_ssh_is_not_given_options_it_would_stop_at(
 ) -> None:
     line = argv.master(ConnectionConfig("hpc"), "/d/s", persist=1, version=version)
     assert any("ForkAfterAuthentication" in word for word in line) is there
+
+
+@pytest.mark.parametrize(("version", "there"), [((8, 4), False), ((8, 5), True), ((10, 0), True)])
+def test_how_a_server_greets_is_asked_for_where_ssh_can_tell(
+    version: tuple[int, int], there: bool
+) -> None:
+    line = argv.master(ConnectionConfig("hpc"), "/d/s", persist=1, version=version)
+    assert any(word.startswith("LogVerbose=") for word in line) is there
+    line = argv.master(ConnectionConfig("hpc"), "/d/s", persist=1, version=version, verbose=True)
+    assert not any(word.startswith("LogVerbose=") for word in line)
 
 
 def test_another_program() -> None:

@@ -15,7 +15,7 @@ CLOSED = "Connection closed by 192.0.2.7 port 22\r\n"
 INVALID = "banner exchange: Connection to 192.0.2.7 port 22: invalid format\r\n"
 
 # What ssh logs (9.2), where answers came from, what is said, and whether it may pass.
-CASES = {
+CASES: dict[str, tuple[str, tuple[str, ...], str, bool]] = {
     "before the version": (f"{NO_VERSION}{CLOSED}", (), "(MaxStartups)", True),
     "reset before the version": (
         "kex_exchange_identification: read: Connection reset by peer\r\n"
@@ -53,6 +53,39 @@ CASES = {
         False,
     ),
 }
+
+
+# What stands where the version should, and what is said.
+GREETINGS = {
+    "Exceeded MaxStartups": "takes (MaxStartups): try again",
+    "Not allowed at this time": "(PerSourcePenalties): many were refused",
+    "HTTP/1.1 400 Bad Request": "speaks HTTP",
+    "<!DOCTYPE HTML>": "speaks HTTP",
+    "220 mail.example.org ESMTP {chmod}": "'220 mail.example.org ESMTP (chmod)'",
+}
+
+
+@pytest.mark.parametrize("words", GREETINGS)
+@pytest.mark.parametrize("closed", [CLOSED, "Connection closed by UNKNOWN port 65535\r\n"])
+def test_what_stands_where_the_version_should_chooses_words(words: str, closed: str) -> None:
+    error = diagnose(HPC, 255, f"{NO_VERSION}{closed}", greeting=[words, ""])
+    assert GREETINGS[words] in str(error)
+    assert len({other for other in GREETINGS.values() if other in str(error)}) == 1
+    assert type(error) is errors.ServerHungUp, "a stranger's words choose no error"
+    assert error.transient
+
+
+def test_words_in_the_place_of_the_version_count_only_there() -> None:
+    plain = diagnose(HPC, 255, CLOSED)
+    assert str(diagnose(HPC, 255, CLOSED, greeting=["Exceeded MaxStartups"])) == str(plain)
+    denied = "ada@hpc: Permission denied (publickey).\r\n"
+    error = diagnose(HPC, 255, denied, greeting=["Exceeded MaxStartups"])
+    assert "MaxStartups" not in str(error)
+
+
+def test_a_silent_web_server_is_called_so() -> None:
+    assert "speaks HTTP" in str(timed_out(HPC, "", True, ["HTTP/1.1 200 OK"]))
+    assert "HTTP" not in str(timed_out(HPC, "", True, ["Welcome"]))
 
 
 @pytest.mark.parametrize("name", CASES)
