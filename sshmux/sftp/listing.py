@@ -19,12 +19,13 @@ _MOST_EMPTY = 16  # answers without an entry, one after the other
 async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None]:
     """The entries of a directory, as they come; `.` and `..` with them.
 
-    Raises `SFTPBadMessage` for a name that no file can have, or that comes twice, and for a
-    listing that does not end.
+    A name that comes once more as the same kind is passed over: file systems tell some twice while
+    a directory changes (Linux 6.18's ext4 also when it does not). Raises `SFTPBadMessage` for a
+    name that no file can have, or that comes as another kind, and for a listing without an end.
     """
     handle = await server.opendir(path)
     pending: deque[Any] = deque()
-    seen: set[bytes] = set()
+    seen: dict[bytes, int] = {}
     empty = 0
     try:
         pending.extend(server.readdir(handle) for _ in range(_AHEAD))
@@ -34,10 +35,11 @@ async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None
             except SFTPEOFError:
                 return
             pending.append(server.readdir(handle))
-            empty = 0 if names else empty + 1
+            before = len(seen)
             for name in names:
-                _check(name.filename, seen)
-                yield name
+                if _is_new(name, seen):
+                    yield name
+            empty = 0 if len(seen) > before else empty + 1
             if empty > _MOST_EMPTY or len(seen) > MOST_ENTRIES:
                 raise SFTPBadMessage(
                     f"the server's list of a directory does not end: {len(seen)} entries so far"
@@ -48,14 +50,18 @@ async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None
         server.drop(handle)
 
 
-def _check(name: object, seen: set[bytes]) -> None:
-    """A name with a slash would lead out of a directory; one that comes twice, through a link."""
+def _is_new(entry: SFTPName, seen: dict[bytes, int]) -> bool:
+    """A name with a slash would lead out of a directory; one that was a link before, through it."""
+    name, kind = entry.filename, entry.attrs.type
     assert isinstance(name, bytes)  # noqa: S101 - as it came
     if not name or b"/" in name or b"\0" in name:
         raise SFTPBadMessage(f"the server has a file named {name[:300]!r}, as none can be")
-    if name in seen:
-        raise SFTPBadMessage(f"the server lists the file {name[:300]!r} twice in one directory")
-    seen.add(name)
+    known = len(seen)
+    if seen.setdefault(name, kind) != kind:
+        raise SFTPBadMessage(
+            f"the server lists the file {name[:300]!r} twice in one directory, as two kinds"
+        )
+    return len(seen) > known
 
 
 async def entries(server: Operations, path: bytes) -> list[SFTPName]:

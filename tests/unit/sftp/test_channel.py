@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import stat
 import random
 from collections.abc import Callable
 from typing import Any
@@ -215,7 +216,7 @@ async def test_a_directory_without_end_is_read_as_far_as_it_is_looked_at() -> No
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        (lambda _: b"x", "twice"),
+        (lambda _: b"x", "does not end: 1 entries"),
         (lambda _: b"../x", "as none can be"),
         (lambda _: b"/etc/passwd", "as none can be"),
         (lambda _: b"x\0y", "as none can be"),
@@ -230,6 +231,30 @@ async def test_what_a_directory_cannot_hold(
     monkeypatch.setattr("sshmux.sftp.listing.MOST_ENTRIES", 1100)
     with pytest.raises(SFTPBadMessage, match=why):
         await asyncio.wait_for(how(listing(name).server, b"d"), 5)
+
+
+async def test_a_name_that_comes_twice() -> None:
+    """File systems do that; but what was a link is never a directory, to be gone into."""
+    kinds = [0o040755, 0o100644, 0o040755, 0o120777]
+
+    def answers(request: Request) -> bytes:
+        if request.kind == 11:
+            return handle(request.number, b"h")
+        if request.kind == 12 and kinds:
+            mode = kinds.pop(0)
+            name = b"f" if stat.S_ISREG(mode) else b"d"
+            return names(request.number, [(name, b"", SFTPAttrs(permissions=mode))])
+        return status(request.number)
+
+    found = []
+
+    async def look() -> None:
+        async for name in scan(Peer(answers).server, b"d"):
+            found.append(name.filename)
+
+    with pytest.raises(SFTPBadMessage, match="as two kinds"):
+        await look()
+    assert found == [b"d", b"f"]
 
 
 async def test_answers_without_a_name_for_ever() -> None:
