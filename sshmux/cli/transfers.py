@@ -42,6 +42,18 @@ _MOVING = (
     click.option("--resume", is_flag=True, help="Go on with one that was interrupted."),
     click.option("--verify", is_flag=True, help="Compare checksums (SHA-256)."),
     click.option("--parents", is_flag=True, help="Make the directories that are missing."),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="PATTERN",
+        help="Leave out what fits, such as '*.o' or 'build/'. May be given several times.",
+    ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Take only files that fit. May be given several times.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing but errors."),
     click.option("--json", "as_json", is_flag=True, help="Print what was moved, as JSON."),
 )
@@ -85,7 +97,7 @@ def move(
     place: str,
 ) -> int:
     """Moves, shows how far it is, and says at the end what was moved."""
-    names = ("recurse", "preserve", "resume", "parents")
+    names = ("recurse", "preserve", "resume", "parents", "exclude", "include")
     how = {name: settings.pop(name) for name in names}
     how["verify"] = "sha256" if settings.pop("verify") else None
     quiet, as_json = settings.pop("quiet"), settings.pop("as_json")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
+from ..system.selection import Patterns, Selection
 from .paths import SFTPPath
 
 SFTPPaths = SFTPPath | Sequence[SFTPPath]
@@ -26,6 +27,8 @@ class CopyKeywords(TypedDict, total=False):
     progress_handler: ProgressHandler
     error_handler: ErrorHandler
     on_change: OnChange
+    exclude: Patterns
+    include: Patterns
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,12 @@ class CopyOptions:
     progress_handler: ProgressHandler = None
     error_handler: ErrorHandler = None
     on_change: OnChange = "error"
+    exclude: Patterns = ()
+    include: Patterns = ()
+    selection: Selection | None = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "selection", Selection.of(self.exclude, self.include))
         if self.on_change not in ("error", "accept"):
             raise ValueError(f"on_change={self.on_change!r}: use 'error' or 'accept'")
 

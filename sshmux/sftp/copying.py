@@ -47,6 +47,7 @@ class Item:
         depth: how far below it is.
         follow: if it is a link, what it leads to is meant.
         chain: the directories that links led to on the way here.
+        called: the path that `exclude` and `include` are about.
     """
 
     path: bytes
@@ -56,6 +57,7 @@ class Item:
     depth: int
     follow: bool
     chain: frozenset[bytes] = frozenset()
+    called: bytes = b""
 
 
 class FileCopier(Protocol):
@@ -86,6 +88,7 @@ class Copy:
     _links: list[Item] = field(default_factory=list)
     _directories: list[Item] = field(default_factory=list)
     _former: list[tuple[bytes, int]] = field(default_factory=list)  # modes that were changed
+    _named_left_out: int = 0
 
     async def run(self, sources: SFTPPaths, target: SFTPPath | None, *, patterns: bool) -> None:
         """Copies. Raises `SFTPError` and `OSError`, unless there is a handler for them.
@@ -110,6 +113,8 @@ class Copy:
             await self._copy_links()
             for item in reversed(self._directories):
                 await self._guarded(self._preserve(item, link=False), item)
+            if items and self._named_left_out == len(items):
+                raise SFTPFailure(f"{shown(items[0].path)}: exclude and include leave none of it")
         finally:
             await run_to_end(self._end)
 
@@ -147,10 +152,15 @@ class Copy:
         items = []
         for name in found:
             path = _bytes(name)
-            place = basename(path) if into else posixpath.basename(self._root.rstrip(b"/"))
+            called = place = basename(path)
+            if called in (b".", b".."):
+                called = b""
+            if not into:
+                place = posixpath.basename(self._root.rstrip(b"/"))
             if place in (b".", b".."):
                 place = b""  # what is in it goes into the target itself
-            items.append(Item(path, place, name.attrs, place, 0, self.options.follows_named))
+            follow = self.options.follows_named
+            items.append(Item(path, place, name.attrs, place, 0, follow, called=called))
         for place, count in Counter(item.place for item in items).items():
             if count > 1:
                 raise SFTPFailure(
@@ -192,6 +202,9 @@ class Copy:
     async def _copy(self, crew: Crew, item: Item, below: list[Item]) -> None:
         item = await self._followed(item)
         kind = item.attrs.type
+        if not self._is_meant(item, directory=kind == FILEXFER_TYPE_DIRECTORY):
+            self._named_left_out += not item.depth
+            return
         if kind == FILEXFER_TYPE_DIRECTORY:
             below.extend(await self._copy_directory(item))
         elif kind == FILEXFER_TYPE_SYMLINK:
@@ -200,6 +213,12 @@ class Copy:
             await crew.start(partial(self._copy_file_guarded, item))
         else:
             raise SFTPFailure(f"{shown(item.path)} is neither a file nor a directory: left out")
+
+    def _is_meant(self, item: Item, *, directory: bool) -> bool:
+        selection = self.options.selection
+        if selection is None or not item.called:
+            return True
+        return selection.takes(item.called, directory=directory)
 
     async def _copy_directory(self, item: Item) -> list[Item]:
         """Makes it. What is in it, the last first."""
@@ -219,6 +238,7 @@ class Copy:
                 item,
                 path=posixpath.join(item.path, _bytes(name)),
                 place=posixpath.join(item.place, _bytes(name)),
+                called=posixpath.join(item.called, _bytes(name)),
                 attrs=name.attrs,
                 depth=item.depth + 1,
                 follow=self.options.follows_all,

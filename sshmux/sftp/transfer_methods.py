@@ -38,6 +38,8 @@ class TransferMethods(ClientBase):
             progress_handler: called with source and target (in bytes), the bytes done and in all.
             error_handler: called with what goes wrong with a file (it has `srcpath` and
                 `dstpath`); then the others are copied.
+            exclude: patterns of what is left out, with all that is in it: see `Connection.put`.
+            include: patterns of the only files that are copied, or of directories with them.
 
         Several files are copied at once. Raises `SFTPError`, and `OSError` for files here.
         """

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from ..errors import SourceNotFound, TransferError
 from ..system.links import stays_inside
+from ..system.selection import Selection
 from .scripts import DEEPEST
 
 log = logging.getLogger("sshmux.transfer")
@@ -40,6 +41,9 @@ class Arrival:
         mask: the permissions that new files do not get.
         links: whether what was asked for may be a link itself.
         directories: whether it may be a directory.
+        selection: what was asked for of what is in directories; None: all of it.
+        called: what the only one at the top was called there; "" if what is in it was asked for.
+            None: everything has its own name.
 
     Attributes:
         files: how many files and links there are.
@@ -51,6 +55,8 @@ class Arrival:
     mask: int
     links: bool
     directories: bool
+    selection: Selection | None = None
+    called: bytes | None = None
     files: int = 0
     size: int = 0
     _links: dict[bytes, bytes] = field(default_factory=dict)
@@ -102,6 +108,7 @@ class Arrival:
             below, now = os.path.join(path, name), entry.stat(follow_symlinks=False)
             if not depth:
                 self._check_type(below, now.st_mode)
+            self._check_selected(below, directory=stat.S_ISDIR(now.st_mode))
             if stat.S_ISDIR(now.st_mode):
                 _own(at, name, now)
                 self._check_directory(at, name, below, now, depth)
@@ -122,6 +129,18 @@ class Arrival:
             raise TransferError(f"{self.what}: {_shown(path)} is a directory: use recurse=True")
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             raise TransferError(f"{self.what}: {_shown(path)} is neither a file nor a directory")
+
+    def _check_selected(self, path: bytes, *, directory: bool) -> None:
+        if self.selection is None:
+            return
+        if self.called is not None:
+            below = path.partition(b"/")[2]
+            path = os.path.join(self.called, below) if below else self.called
+        if path and not self.selection.takes(path, directory=directory):
+            raise TransferError(
+                f"{self.what}: refused: the remote sent {_shown(path)}, which exclude= and "
+                "include= leave out"
+            )
 
     def _check_directory(
         self, at: int, name: bytes, path: bytes, now: os.stat_result, depth: int

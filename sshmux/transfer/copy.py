@@ -9,13 +9,15 @@ import time
 from typing import Protocol
 
 from ..errors import ConfigError, TransferError, VerifyError
+from ..system.selection import Patterns, Selection
 from ..system.tasks import run_to_end
-from . import reports, scripts
+from . import finding, reports, scripts
+from .files import TransferOptions
 from .patterns import last_name
 from .remote import Remote, ScriptResult
-from .sources import DIRECTORIES, DIRECTORY_LINK, Source, check_names, check_sources
+from .sources import DIRECTORIES, FILE, Source, check_names, check_sources, selected, streams
 from .transfers import TransferResult
-from .trees import look
+from .trees import complete, look, packing
 
 
 class Host(Protocol):
@@ -35,6 +37,8 @@ async def copy(
     preserve: bool = False,
     verify: str | None = None,
     parents: bool = False,
+    exclude: Patterns = (),
+    include: Patterns = (),
 ) -> TransferResult:
     """Copies a file or directory from one host to another (or within one).
 
@@ -47,20 +51,23 @@ async def copy(
         preserve: keep permissions and times.
         verify: "sha256" compares checksums before a file takes its place.
         parents: make the directories that are missing.
+        exclude, include: patterns of what is left out, and of the only files that are taken.
 
     Raises what `Connection.put` raises.
     """
     if verify not in (None, "sha256") or (verify and recurse):
         raise ConfigError(f'verify={verify!r}: use "sha256", for single files; or None')
+    selection = Selection.of(exclude, include)
     begun = time.monotonic()
     one, two = source.transfers(), target.transfers()
     path, place = scripts.remote_path(source_path), scripts.remote_path(target_path)
     check_names([path])
     flags = "-" + "p" * preserve + "v" * bool(verify) + "m" * parents
     if recurse and (found := (await look(one, [path], place))[0]).kind in DIRECTORIES:
-        check_sources([found], place, recurse=True)
-        files, size = await _tree(one, found, two, place, flags)
+        check_sources(selected([found], selection, place), place, recurse=True)
+        files, size = await _tree(one, found, selection, two, place, flags)
     else:
+        selected([Source(FILE, path)], selection, place)
         where = scripts.place(place, last_name(path), secrets.token_hex(6), flags)
         files, size = 1, await _file(one, path, two, place, where)
     return TransferResult((path,), files, size, time.monotonic() - begun)
@@ -104,19 +111,28 @@ async def _verify(one: Remote, path: str, two: Remote, place: str, got: ScriptRe
 
 
 async def _tree(
-    one: Remote, source: Source, two: Remote, place: str, flags: str
+    one: Remote,
+    source: Source,
+    selection: Selection | None,
+    two: Remote,
+    place: str,
+    flags: str,
 ) -> tuple[int, int]:
-    contents = not source.name or source.kind == DIRECTORY_LINK
-    flags += "sn" + "c" * contents  # strictly, and counted
+    (stream,) = streams([source], None, selection)
+    flags += "sn" + "c" * stream.contents  # strictly, and counted
     where = scripts.place(place, source.name or ".", secrets.token_hex(6), flags)
+    refused = finding.foreign(stream.selection) if stream.selection is not None else ()
     sent, got = await _pipe(
-        *(one, scripts.words(scripts.PACK, "-" + "i" * contents, source.path)),
-        *(two, scripts.words(scripts.UNPACK, *where)),
+        *(one, packing(stream, TransferOptions())),
+        *(two, scripts.words(scripts.UNPACK, *where, *refused)),
     )
     names = got.names
-    if sent.status != 0 or got.status != 0 or len(names) != 2:
+    whole = sent.status == 0 and complete(stream, sent)
+    if not whole or got.status != 0 or len(names) != 2:
         if len(names) == 2:
             await two.tidy(names[0])
+        if sent.status == got.status == 0 and not whole:
+            raise reports.failure(sent.stderr, sent.status, source.path, place)
         raise _failure(sent, got, source.path, place)
     try:
         done = await two.run(scripts.words(scripts.MERGE, *names))

@@ -22,6 +22,7 @@ from ..errors import (
     TransferError,
     VerifyError,
 )
+from ..system.selection import Selection
 from ..system.tasks import Threads
 from . import reports, scripts
 from .progress import ProgressHandler, report_progress
@@ -45,6 +46,7 @@ class TransferOptions:
     progress: ProgressHandler | None = None
     follow_symlinks: bool | None = None
     on_change: str = "error"
+    selection: Selection | None = None
 
     @property
     def accepts(self) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from ..errors import SourceNotFound, TransferError
+from ..system.selection import Selection
 from .scripts import DEEPEST
 from .sources import (
     DIRECTORY,
@@ -47,40 +49,78 @@ def _kind(path: str) -> str:
     return OTHER
 
 
+@dataclass
+class Measure:
+    """What is to be sent.
+
+    Attributes:
+        files: how many files and links there are.
+        size: of the files, in bytes.
+        chosen: of each source the paths below it ("" for itself), if not all of them go.
+    """
+
+    files: int = 0
+    size: int = 0
+    chosen: dict[str, list[str]] = field(default_factory=dict)
+
+
 def measure(
-    sources: Sequence[Source], follow_symlinks: bool | None, shown: str, target: str
-) -> tuple[int, int]:
-    """How many files and links there are, and the bytes of the files."""
-    files = size = 0
+    sources: Sequence[Source],
+    follow_symlinks: bool | None,
+    selection: Selection | None,
+    what: str,
+) -> Measure:
+    """Goes through all of it. Raises `TransferError`, and `OSError` for what cannot be read.
+
+    Without a selection tar goes through it again, and tells what it cannot read.
+    """
+    found = Measure()
     for source in sources:
-        named = follow_symlinks is not False
-        found = os.stat(source.path, follow_symlinks=named)
-        if not stat.S_ISDIR(found.st_mode):
-            files += 1
-            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
-            continue
-        left = [(source.path, 0)]
-        while left:
-            directory, depth = left.pop()
-            if depth >= DEEPEST:
-                raise TransferError(
-                    f"{shown} to {target}: more than {DEEPEST} directories in one another"
-                )
-            for entry in _entries(directory):
-                follow = follow_symlinks is True
-                if entry.is_dir(follow_symlinks=follow):
-                    left.append((entry.path, depth + 1))
-                elif entry.is_file(follow_symlinks=follow):
-                    files += 1
-                    size += entry.stat(follow_symlinks=follow).st_size
-                elif entry.is_symlink():
-                    files += 1
-    return files, size
+        chosen: list[str] = []
+        for path, size in _walk(source, follow_symlinks, selection, what):
+            if size is not None:
+                found.files += 1
+                found.size += size
+            if selection is not None:
+                chosen.append(path)
+        found.chosen[source.path] = chosen
+    return found
 
 
-def _entries(directory: str) -> list[os.DirEntry[str]]:
+def _walk(
+    source: Source, follow_symlinks: bool | None, selection: Selection | None, what: str
+) -> Iterator[tuple[str, int | None]]:
+    """Each path below a source with its size; None for a directory, 0 for a link."""
+    named = os.stat(source.path, follow_symlinks=follow_symlinks is not False)
+    if not stat.S_ISDIR(named.st_mode):
+        yield "", named.st_size if stat.S_ISREG(named.st_mode) else 0
+        return
+    follow = follow_symlinks is True
+    left = [("", 0)]
+    while left:
+        path, depth = left.pop()
+        if depth >= DEEPEST:
+            raise TransferError(f"{what}: more than {DEEPEST} directories in one another")
+        yield path, None
+        for entry in _entries(os.path.join(source.path, path), strict=selection is not None):
+            below, directory = os.path.join(path, entry.name), entry.is_dir(follow_symlinks=follow)
+            if selection is not None:
+                whole = os.fsencode(os.path.join(source.name, below))
+                if not selection.takes(whole, directory=directory):
+                    continue
+            if directory:
+                left.append((below, depth + 1))
+            elif entry.is_file(follow_symlinks=follow):
+                yield below, entry.stat(follow_symlinks=follow).st_size
+            elif entry.is_symlink():
+                yield below, 0
+
+
+def _entries(directory: str, *, strict: bool) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as entries:
             return list(entries)
     except OSError:
+        if strict:
+            raise
         return []  # tar will tell

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 import psutil
 
@@ -20,6 +21,9 @@ BROKEN = "ended by SIGPIPE"  # a tar whose reader has left: that one knows why
 _KEPT = 16 * 1024  # bytes of what tar says
 # What of the environment would change what tar does.
 _FOREIGN = ("TAR_OPTIONS", "TAR_READER_OPTIONS", "TAR_WRITER_OPTIONS", "TAPE", "POSIXLY_CORRECT")
+
+
+CHOSEN = ("--no-recursion", "--null", "-T", "-")  # the names come by `running`
 
 
 class Tar:
@@ -65,9 +69,16 @@ class Tar:
 
 
 @contextlib.asynccontextmanager
-async def running(words: Sequence[str], *, packs: bool) -> AsyncIterator[Tar]:
-    """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block."""
-    tar = _start(words, packs)
+async def running(
+    words: Sequence[str], *, packs: bool, names: Iterable[str] | None = None
+) -> AsyncIterator[Tar]:
+    """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block.
+
+    Parameters:
+        names: of what is packed, for `CHOSEN` among the words.
+    """
+    with _listed(names) as listed:
+        tar = _start(words, packs, listed)
     with contextlib.closing(tar.heard):
         try:
             yield tar
@@ -78,7 +89,19 @@ async def running(words: Sequence[str], *, packs: bool) -> AsyncIterator[Tar]:
                 await run_to_end(tar.child.end)
 
 
-def _start(words: Sequence[str], packs: bool) -> Tar:
+@contextlib.contextmanager
+def _listed(names: Iterable[str] | None) -> Iterator[int | None]:
+    """A file with the names, to be read."""
+    if names is None:
+        yield None
+        return
+    with tempfile.TemporaryFile() as file:
+        file.writelines(os.fsencode(name) + b"\0" for name in names)
+        file.seek(0)
+        yield file.fileno()
+
+
+def _start(words: Sequence[str], packs: bool, listed: int | None) -> Tar:
     if shutil.which(words[0]) is None:
         raise ConfigError("tar was not found on this machine: install it, or use SFTP")
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
@@ -90,6 +113,8 @@ def _start(words: Sequence[str], packs: bool) -> Tar:
         ours.callback(heard.close)
         its.callback(os.close, end)
         pipe = {"stdout" if packs else "stdin": given}
+        if listed is not None:
+            pipe["stdin"] = listed
         child = spawn(words, stderr=end, env=_environment(), **pipe)
         ours.pop_all()
     return Tar(child, heard, end_of_pipe)

@@ -12,6 +12,7 @@ from ..session.link import Link
 if TYPE_CHECKING:
     from ..session.completed import CompletedProcess
     from ..session.objects import Inlet, Writable
+    from ..system.selection import Patterns
     from .progress import ProgressHandler
     from .remote import Remote
     from .transfers import TransferResult
@@ -40,6 +41,8 @@ class TransferMethods:
         parents: bool = False,
         follow_symlinks: bool | None = None,
         on_change: OnChange = "error",
+        exclude: Patterns = (),
+        include: Patterns = (),
         progress: ProgressHandler | None = None,
     ) -> TransferResult:
         """Sends files. Their bytes go from the file to the session, not through Python.
@@ -62,6 +65,9 @@ class TransferMethods:
             follow_symlinks: True moves what all links lead to, False no link's content; None that
                 of links which are named, while links inside of directories are moved as links.
             on_change: "accept" takes what there is of a file that changes while it is read.
+            exclude: a pattern, or several, of what is left out, with all that is in it: `*.o`,
+                `build/` (directories), `/data/tmp/**` (from the name of a source on).
+            include: patterns of the only files that are taken, or of directories which hold them.
             progress: called with source, target, the bytes so far and in all, ten times a second.
 
         Raises:
@@ -74,7 +80,7 @@ class TransferMethods:
 
         options = _how(
             *(recurse, preserve, atomic, resume, verify, parents, progress),
-            *(follow_symlinks, on_change),
+            *(follow_symlinks, on_change, exclude, include),
         )
         if is_inlet(localpaths):
             from .objects import put_object
@@ -121,6 +127,8 @@ class TransferMethods:
         parents: bool = False,
         follow_symlinks: bool | None = None,
         on_change: OnChange = "error",
+        exclude: Patterns = (),
+        include: Patterns = (),
         progress: ProgressHandler | None = None,
     ) -> TransferResult:
         """Fetches files: see `put`, with the sides exchanged. Patterns are the remote's.
@@ -135,7 +143,7 @@ class TransferMethods:
 
         options = _how(
             *(recurse, preserve, atomic, resume, verify, parents, progress),
-            *(follow_symlinks, on_change),
+            *(follow_symlinks, on_change, exclude, include),
         )
         if is_outlet(localpath):
             from .objects import get_object
@@ -156,8 +164,11 @@ def _how(
     progress: Any,
     follow_symlinks: bool | None,
     on_change: str,
+    exclude: Patterns,
+    include: Patterns,
 ) -> Any:
     from ..errors import ConfigError
+    from ..system.selection import Selection
     from .files import TransferOptions
 
     if verify not in (None, "sha256"):
@@ -168,5 +179,5 @@ def _how(
         raise ConfigError(f'on_change={on_change!r}: use "error" or "accept"')
     return TransferOptions(
         *(preserve, atomic, resume, verify, parents, recurse, progress),
-        *(follow_symlinks, on_change),
+        *(follow_symlinks, on_change, Selection.of(exclude, include)),
     )

@@ -79,8 +79,10 @@ def _remote_file(path: object, name: str) -> str:
 
 def _check(given: Any, name: str, options: TransferOptions) -> None:
     check_kind(given, name, "utf-8")
-    if options.recurse or options.preserve or options.resume:
-        raise ConfigError(f"{name}={given!r}: recurse=, preserve= and resume= are for files")
+    if options.recurse or options.preserve or options.resume or options.selection:
+        raise ConfigError(
+            f"{name}={given!r}: recurse=, preserve=, resume=, exclude= and include= are for files"
+        )
 
 
 @contextlib.contextmanager

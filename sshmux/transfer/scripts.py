@@ -194,9 +194,34 @@ exec tar "$c" - "$@"
 """
 )
 
+# $1 flags, $2 a directory, $3 … names in it and words of find that choose of them: as one archive.
+# Busybox's tar takes names as words only, so there it may be several, of which only the last has an
+# end, if the remote's `head` can take it off.
+PACK_CHOSEN = (
+    _COMMON
+    + """x=$1 c=-cf l=
+cd -- "$2" || no denied
+shift 2
+case $x in *h*) c=-chf l=-L;; esac
+pack() { tar --no-recursion --null "$c" - -T -; s=$?; case $s$x in 1-*a*) s=0;; esac; return $s; }
+say pack
+case $(tar --version 2>&1) in
+*[Bb]usy[Bb]ox*)
+h='head -c -1024'
+[ "$(printf ab | head -c -1 2>/dev/null)" = a ] || h=cat
+find $l "$@" -exec sh -c '{ tar --no-recursion "$0" - "$@" ||
+printf "\nsshmux-transfer failed %s\n" $? >&2; } | '"$h" "$c" {} +
+say found $?
+head -c 1024 /dev/zero;;
+*) { find $l "$@" -print0; say found $?; } | pack;;
+esac
+"""
+)
+
 # As PLACE; an archive comes, and is unpacked in a directory of ours beside the target. With `i` it
 # goes into a directory that is there, with `c` it is what is in a directory, with `s` another host
-# made it: it may hold nothing but the one name, and no link that leads out.
+# made it: it may hold nothing but the one name, and no link that leads out. $7 … words of find that
+# find what may not be in it.
 UNPACK = (
     _COMMON
     + _PLACE
@@ -211,6 +236,8 @@ case $6 in *c*) if [ ! -d "$1" ] || [ "$4" != . ]; then t=$p/$b; mkdir -- "$t" |
 case $6 in *p*) x=-xpof;; *) x=-xmof;; esac
 n=; [ "$(id -u)" != 0 ] || case $6 in *p*) ;; *) n=--no-same-permissions;; esac
 e=$(tar $n "$x" - -C "$t" 2>&1) || no write "$e"
+[ $# = 6 ] || { e=$(shift 6; cd "$t" && find . "$@" -print) || no write find
+[ -z "$e" ] || no foreign "what exclude= and include= leave out"; }
 case $6 in *c*) ;; *i*) ;; *) if [ "$b" != "$4" ]; then
 [ -e "$p/$4" ] || [ -L "$p/$4" ] || no foreign "something else"
 mv -- "$p/$4" "$p/$b" || no write mv; fi;; esac

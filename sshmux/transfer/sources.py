@@ -10,9 +10,11 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from os import fsencode
 from typing import TypeVar
 
 from ..errors import ConfigError, SourceNotFound, TransferError
+from ..system.selection import Selection
 from .patterns import asked_for, has_magic, last_name
 
 DIRECTORY, FILE, OTHER, NOTHING = "d", "f", "o", "x"
@@ -52,16 +54,29 @@ class Stream:
     Attributes:
         contents: what is in the only one goes, and not that itself.
         follow: of links what they lead to goes.
+        selection: what of it goes, if not all; then all sources are in one directory.
     """
 
     sources: tuple[Source, ...]
     contents: bool = False
     follow: bool = False
+    selection: Selection | None = None
 
     @property
     def paths(self) -> list[str]:
         """Of the sources."""
         return [source.path for source in self.sources]
+
+    @property
+    def directory(self) -> str:
+        """What the first of them is in, or itself if its contents go."""
+        path = self.sources[0].path
+        return path if self.contents else posixpath.dirname(path.rstrip("/")) or "."
+
+    @property
+    def names(self) -> list[str]:
+        """Of the sources, in that directory."""
+        return ["."] if self.contents else [f"./{source.name}" for source in self.sources]
 
 
 def check_names(paths: Iterable[str]) -> None:
@@ -112,21 +127,49 @@ def kept_links(found: Sequence[Source], follow_symlinks: bool | None) -> list[So
     return [Source(FILE, each.path) if each.kind in links else each for each in found]
 
 
-def streams(found: Sequence[Source], follow_symlinks: bool | None) -> list[Stream]:
+def selected(found: Sequence[Source], selection: Selection | None, target: str) -> list[Source]:
+    """Those of the sources that `exclude=` and `include=` leave. Raises `TransferError` for none.
+
+    What is in them is looked at later.
+    """
+    if selection is None:
+        return list(found)
+    left = [
+        source
+        for source in found
+        if not source.name
+        or selection.takes(fsencode(source.name), directory=source.kind in DIRECTORIES)
+    ]
+    if not left:
+        names = ", ".join(source.path for source in found)
+        raise TransferError(f"{names} to {target}: exclude= and include= leave none of it")
+    return left
+
+
+def streams(
+    found: Sequence[Source], follow_symlinks: bool | None, selection: Selection | None = None
+) -> list[Stream]:
     """In which streams they go."""
+    follow = follow_symlinks is True
     made: list[Stream] = []
     plain: list[Source] = []
     linked: list[Source] = []
+    chosen: dict[str, list[Source]] = {}
     for source in found:
         if not source.name:
-            made.append(Stream((source,), contents=True, follow=follow_symlinks is True))
+            made.append(Stream((source,), True, follow, selection))
         elif source.kind == DIRECTORY_LINK and follow_symlinks is None:
-            made.append(Stream((source,), contents=True))
+            below = selection and selection.below(fsencode(source.name))
+            made.append(Stream((source,), contents=True, selection=below))
+        elif source.kind in DIRECTORIES and selection is not None:
+            chosen.setdefault(Stream((source,)).directory, []).append(source)
         elif source.kind == FILE_LINK and follow_symlinks is None:
             linked.append(source)
         else:
             plain.append(source)
-    made += [Stream(some, follow=follow_symlinks is True) for some in _portions(plain, _path)]
+    for sources in chosen.values():
+        made += [Stream(some, False, follow, selection) for some in _portions(sources, _path)]
+    made += [Stream(some, follow=follow) for some in _portions(plain, _path)]
     made += [Stream(some, follow=True) for some in _portions(linked, _path)]
     return made
 

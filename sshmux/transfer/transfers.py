@@ -15,7 +15,15 @@ from . import local_sources, scripts, trees
 from .files import TransferOptions, get_file, put_file, threads
 from .patterns import has_magic, last_name
 from .remote import Remote
-from .sources import FILE, FILE_LINK, Source, check_names, check_sources, kept_links
+from .sources import (
+    FILE,
+    FILE_LINK,
+    Source,
+    check_names,
+    check_sources,
+    kept_links,
+    selected,
+)
 
 AnyPath = str | bytes | os.PathLike[str]
 Paths = AnyPath | Sequence[AnyPath]
@@ -60,11 +68,11 @@ async def put(
             size = await put_file(there, found[0].path, target, options)
             return _result(found, 1, size, begun)
         _check_many(options)
-        files, size = await trees.put_trees(there, sources, target, options)
+        files, size = await trees.put_trees(there, sources, target, options, many=len(found) > 1)
     except Error as error:
         _tell(error, found)
         raise
-    return _result(found, files, size, begun)
+    return _result(sources, files, size, begun)
 
 
 async def get(
@@ -85,11 +93,11 @@ async def get(
             size = await get_file(there, found[0].path, place, options)
             return _result(found, 1, size, begun)
         _check_many(options)
-        files, size = await trees.get_trees(there, sources, target, options)
+        files, size = await trees.get_trees(there, sources, target, options, many=len(found) > 1)
     except Error as error:
         _tell(error, found)
         raise
-    return _result(found, files, size, begun)
+    return _result(sources, files, size, begun)
 
 
 def _must_look(named: Sequence[str], options: TransferOptions) -> bool:
@@ -99,7 +107,7 @@ def _must_look(named: Sequence[str], options: TransferOptions) -> bool:
 
 
 def _movable(found: list[Source], target: str, options: TransferOptions) -> list[Source]:
-    sources = kept_links(found, options.follow_symlinks)
+    sources = selected(kept_links(found, options.follow_symlinks), options.selection, target)
     check_sources(sources, target, recurse=options.recurse)
     return sources
 

@@ -11,10 +11,10 @@ from functools import partial
 from ..errors import SourceChanged, SourceNotFound, TransferError, TransferInterrupted
 from ..session.link import SIGNALLED
 from ..system.tasks import run_to_end
-from . import arrival, local_tar, reports, scripts
+from . import arrival, finding, local_tar, reports, scripts
 from .arrival import Arrival
 from .files import TransferOptions, here, mask, threads
-from .local_sources import measure
+from .local_sources import Measure, measure
 from .progress import report_progress
 from .remote import Remote, ScriptResult
 from .sources import MOST_NAMES, Source, Stream, check_told, portions_of_names, streams
@@ -26,18 +26,30 @@ _CHANGED = 1  # GNU tar's status when some files have changed while they were re
 
 
 async def put_trees(
-    remote: Remote, sources: Sequence[Source], target: str, options: TransferOptions
+    remote: Remote,
+    sources: Sequence[Source],
+    target: str,
+    options: TransferOptions,
+    *,
+    many: bool,
 ) -> tuple[int, int]:
-    """Sends them; how many files, and their bytes."""
-    paths = [source.path for source in sources]
-    shown = ", ".join(paths)
-    follow = options.follow_symlinks
-    files, total = await threads.run(partial(measure, sources, follow, shown, target))
+    """Sends them; how many files, and their bytes.
+
+    Parameters:
+        many: several were named, so the target is a directory.
+    """
+    shown = ", ".join(source.path for source in sources)
+    follow, selection = options.follow_symlinks, options.selection
+    looking = partial(measure, sources, follow, selection, f"{shown} to {target}")
+    try:
+        found = await threads.run(looking)
+    except OSError as error:
+        raise here(error, shown, target) from error
     parts: list[list[str]] = []
     try:
-        for stream in streams(sources, follow):
-            many = len(sources) > 1
-            parts.append(await _send(remote, stream, shown, target, total, options, many=many))
+        for stream in streams(sources, follow, selection):
+            part = await _send(remote, stream, shown, target, found, options, many=many)
+            parts.append(part)
         for part in list(parts):
             done = await remote.run(scripts.words(scripts.MERGE, *part))
             parts.remove(part)  # it removes what is left of it by itself
@@ -47,7 +59,7 @@ async def put_trees(
         if parts:
             await remote.tidy(*(part[0] for part in parts))
         raise
-    return files, total
+    return found.files, found.size
 
 
 async def _send(
@@ -55,7 +67,7 @@ async def _send(
     stream: Stream,
     shown: str,
     target: str,
-    total: int,
+    found: Measure,
     options: TransferOptions,
     *,
     many: bool,
@@ -65,11 +77,12 @@ async def _send(
     flags = options.flags + "i" * many + "c" * stream.contents
     place = scripts.place(target, name, secrets.token_hex(6), flags)
     command = scripts.words(scripts.UNPACK, *place)
-    async with local_tar.running(_packing(stream), packs=True) as tar:
+    names = _chosen(stream, found)
+    async with local_tar.running(_packing(stream), packs=True, names=names) as tar:
         moved = partial(tar.moved, "write")
         with (
             tar.pipe() as end_of_pipe,
-            report_progress(options.progress, shown, target, total, moved),
+            report_progress(options.progress, shown, target, found.size, moved),
         ):
             said = await remote.run(command, stdin=end_of_pipe)
         status, why = await tar.failure()
@@ -85,9 +98,23 @@ async def _send(
     return names
 
 
+def _chosen(stream: Stream, found: Measure) -> list[str] | None:
+    """The names of what goes, if not all of it does."""
+    if stream.selection is None:
+        return None
+    return [
+        os.path.join(name, path) if path else name
+        for name, source in zip(stream.names, stream.sources, strict=True)
+        for path in found.chosen[source.path]
+    ]
+
+
 def _packing(stream: Stream) -> list[str]:
     """The command line for an archive of them."""
     words = ["tar", "-chf" if stream.follow else "-cf", "-"]
+    if stream.selection is not None:
+        directory = os.path.join(os.path.abspath(stream.directory), "")
+        return [*words, "-C", directory, *local_tar.CHOSEN]
     if stream.contents:
         return [*words, "-C", os.path.join(os.path.abspath(stream.paths[0]), ""), "."]
     last = None
@@ -124,25 +151,31 @@ async def look(remote: Remote, named: Sequence[str], target: str) -> list[Source
 
 
 async def get_trees(
-    remote: Remote, sources: Sequence[Source], target: str, options: TransferOptions
+    remote: Remote,
+    sources: Sequence[Source],
+    target: str,
+    options: TransferOptions,
+    *,
+    many: bool,
 ) -> tuple[int, int]:
-    """Fetches them; how many files, and their bytes."""
+    """Fetches them; how many files, and their bytes. See `put_trees`."""
     shown = ", ".join(source.path for source in sources)
     inside, beside, last = await threads.run(partial(_place, target))
-    if len(sources) > 1 and not inside:
+    if many and not inside:
         raise SourceNotFound(f"{shown} to {target}: there is no such directory here")
     try:
         part = await threads.run(partial(arrival.make_part, beside))
     except OSError as error:
         raise here(error, shown, target) from error
     try:
-        for stream in streams(sources, options.follow_symlinks):
+        for stream in streams(sources, options.follow_symlinks, options.selection):
             into = await threads.run(partial(_directory_for, stream, part, inside, last))
             await _receive(remote, stream, shown, target, into, options)
         arrived = Arrival(
             *(f"{shown} to {target}", options.preserve, mask()),
             links=options.follow_symlinks is False,
             directories=options.recurse,
+            selection=options.selection,
         )
         await threads.run(partial(_put_in_place, arrived, sources, part, beside, inside, last))
         return arrived.files, arrived.size
@@ -175,6 +208,8 @@ def _put_in_place(
 ) -> None:
     first = sources[0].name
     names = {source.name for source in sources} if first else {last}
+    if not inside:
+        arrived.called = os.fsencode(first)
     if not first and inside:
         arrived.check(part, None)
     elif inside or not first or first == last:
@@ -193,8 +228,7 @@ async def _receive(
     options: TransferOptions,
 ) -> None:
     words = local_tar.unpacking(into, preserve=options.preserve)
-    flags = "-" + "i" * stream.contents + "h" * stream.follow + "a" * options.accepts
-    command = scripts.words(scripts.PACK, flags, *stream.paths)
+    command = packing(stream, options)
     async with local_tar.running(words, packs=False) as tar:
         moved = partial(tar.moved, "read")
         with tar.pipe() as end_of_pipe, report_progress(options.progress, shown, target, 0, moved):
@@ -204,6 +238,25 @@ async def _receive(
         raise _failed(said, shown, target)
     if why:
         raise _local(why, shown, target)
+    if not complete(stream, said):
+        raise _failed(said, shown, target)
+
+
+def packing(stream: Stream, options: TransferOptions) -> list[str]:
+    """The command that makes an archive on the remote."""
+    flags = "-" + "i" * stream.contents + "h" * stream.follow + "a" * options.accepts
+    if stream.selection is None:
+        return scripts.words(scripts.PACK, flags, *stream.paths)
+    directory = stream.directory.rstrip("/") + "/"
+    found = finding.chosen(stream.selection)
+    return scripts.words(scripts.PACK_CHOSEN, flags, directory, *stream.names, *found)
+
+
+def complete(stream: Stream, said: ScriptResult) -> bool:
+    """Whether all that was chosen was found and packed."""
+    if stream.selection is None:
+        return True
+    return said.words.get("found") == "0" and "failed" not in said.words
 
 
 def _failed(said: ScriptResult, shown: str, target: str) -> TransferError:

@@ -56,6 +56,27 @@ def test_a_directory(shell: Shell, target: list[str], tmp_path: Path) -> None:
     assert shell("get", *target, "only-one").returncode == 2
 
 
+def test_a_part_of_a_directory(shell: Shell, target: list[str], tmp_path: Path) -> None:
+    for name in ("d/src/a.c", "d/src/a.o", "d/build/x", "d/note"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    words = ["-r", "--exclude", "*.o", "--exclude=build/", str(tmp_path / "d")]
+    for way, place in (("put", "x"), ("get", "y")):
+        done = shell(way, *target, "--json", *words, str(tmp_path / place))
+        assert (done.returncode, json.loads(done.stdout)["files"]) == (0, 2)
+        done = shell(way, *target, "-r", "--include", "*.c", *words[-1:], str(tmp_path / "only"))
+        assert done.returncode == 0
+        found = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+        assert {name for name in found if name.startswith(place)} == {
+            *(f"{place}/src/a.c", f"{place}/note")
+        }
+        assert [name for name in found if name.startswith("only")] == ["only/src/a.c"]
+        shutil.rmtree(tmp_path / "only")
+    done = shell("put", *target, "-r", "--exclude", "a//b", str(tmp_path / "d"), "z")
+    assert done.returncode != 0
+    assert b"a//b" in done.stderr
+
+
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
 def test_sync(shell: Shell, target: list[str], tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()

@@ -72,10 +72,11 @@ def home(tmp_path: Path) -> Path:
     return found
 
 
-def program(members: str, home: Path) -> str:
+def program(members: str, home: Path, words: str = "") -> str:
     members = members.replace("VICTIM", str(home.parent / "victim")).replace("HOME", str(home))
     return f"""
         tells(b"d\\0data\\0")
+        report({words!r})
         archive([{DATA}, {members}], tarfile.PAX_FORMAT)
     """
 
@@ -220,6 +221,69 @@ async def test_a_source_that_lies_to_the_target_of_a_copy(home: Path) -> None:
             if (home / "data").exists():
                 harmless(home / "data", case, links=True, strict=True)
                 clear(home / "data")
+
+
+# What `exclude` (or `include`) leaves out, and is sent all the same.
+SMUGGLED: dict[str, tuple[str, dict[str, Any]]] = {
+    "a file": ("('./data/evil', b'evil', {})", {"exclude": "evil"}),
+    "a file in a directory": (
+        f"('./data/sub', b'', {DIR}), ('./data/sub/evil', b'evil', {{}})",
+        {"exclude": "/data/sub/ev*"},
+    ),
+    "a directory": (f"('./data/evil', b'', {DIR})", {"exclude": "evil/"}),
+    "a file in an excluded directory": ("('./data/evil/y', b'evil', {})", {"exclude": "evil/"}),
+    "a link": ("('./data/l', b'', dict(type=tarfile.SYMTYPE, linkname='x'))", {"exclude": "l"}),
+    "a hard link": (
+        "('./data/l', b'', dict(type=tarfile.LNKTYPE, linkname='./data/x'))",
+        {"exclude": "l"},
+    ),
+    "a FIFO": ("('./data/l', b'', dict(type=tarfile.FIFOTYPE, mode=0o666))", {"exclude": "l"}),
+    "what is not included": ("('./data/y', b'evil', {})", {"include": "x"}),
+    "a link that is not included": (
+        "('./data/l', b'', dict(type=tarfile.SYMTYPE, linkname='x'))",
+        {"include": "[!l]"},
+    ),
+    "a file for a directory": ("('./data/d', b'evil', {})", {"include": ["x", "d/"]}),
+    "a name by pax": (
+        "('./data/y', b'evil', dict(pax_headers={'path': './data/evil'}))",
+        {"exclude": "evil"},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["get", "copy"])
+async def test_what_is_excluded_and_comes_all_the_same(home: Path, way: str) -> None:
+    before = sorted(os.listdir(home))
+    async with lying() as liar, lent() as target:
+
+        async def move(place: Path, **how: Any) -> None:
+            if way == "get":
+                await liar.connection.get("data", place, recurse=True, **how)
+            else:
+                await sshmux.copy(liar.connection, "data", target, place, recurse=True, **how)
+
+        for case, (members, how) in SMUGGLED.items():
+            liar.runs(program(members, home, "found 0"))
+            for place in (home, home / "new"):
+                with pytest.raises(sshmux.TransferError, match=r"refused.*leave out"):
+                    await move(place, **how)
+                unharmed(home)
+                assert sorted(os.listdir(home)) == before, case
+            await move(home, exclude="what is not there")  # and it is said because of that
+            clear(home / "data")
+
+
+async def test_a_search_that_found_not_all(home: Path) -> None:
+    async with lying() as liar, lent() as target:
+        for words in ("found 1", "found", "found 00", "failed 2"):
+            liar.runs(program("('./data/y', b'good', {})", home, words))
+            with pytest.raises(sshmux.TransferError):
+                await liar.connection.get("data", home, recurse=True, exclude="evil")
+            with pytest.raises(sshmux.TransferError):
+                await sshmux.copy(
+                    *(liar.connection, "data", target, home), recurse=True, exclude="evil"
+                )
+            assert sorted(os.listdir(home)) == [".bashrc", ".ssh"]
 
 
 @pytest.mark.parametrize("way", ["put", "get"])

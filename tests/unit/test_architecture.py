@@ -171,6 +171,7 @@ PURE = [
     "sshmux.sftp.fields",
     "sshmux.sftp.messages",
     "sshmux.system.links",
+    "sshmux.system.selection",
     "sshmux.sftp.paths",
     "sshmux.sftp.statuses",
     "sshmux.sftp.text",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import stat
 import random
+import stat
 from collections.abc import Callable
 from typing import Any
 
