@@ -16,12 +16,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyotp
 
 from sshmux import ConnectionManager, Prompt
-from sshmux.testing import PrivateServer
+
+if TYPE_CHECKING:
+    from sshmux.testing import PrivateServer
 
 ROOT = Path(__file__).parent.parent
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"

@@ -23,7 +23,8 @@ from ..sharing import SECRET, Desk, Failed, Program, way_to
 from ..support import control_directory, masters, nap, processes, sleepers, until
 from .test_jumps import config_of
 
-pytestmark = pytest.mark.both_engines
+# Whose a session is and where it is refused is the engine's; the rest is the same for both.
+on_both_engines = pytest.mark.both_engines
 
 
 @pytest.fixture
@@ -73,6 +74,7 @@ async def run_command(directory: Path, server: PrivateServer, line: str) -> tupl
     return process.returncode or 0, told.decode()
 
 
+@on_both_engines
 async def test_programs_of_one_second_and_of_one_day_need_one_code(
     directory: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +209,7 @@ async def test_the_only_holder_is_killed_and_the_next_one_needs_no_code(
         assert (server.logins, len(desk.asked)) == (1, 1)
 
 
+@on_both_engines
 async def test_a_stopped_holder_harms_nobody(directory: Path, tmp_path: Path) -> None:
     async with desk_at(directory, tmp_path) as (desk, server):
         async with desk.program() as one, desk.program() as two:
@@ -288,6 +291,7 @@ async def test_a_refusal_is_told_to_all_and_tried_once(directory: Path, tmp_path
         await gone(directory)
 
 
+@on_both_engines
 async def test_a_full_server_is_waited_for_and_not_learned_as_a_limit(
     directory: Path, tmp_path: Path
 ) -> None:
