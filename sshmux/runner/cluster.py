@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -14,8 +15,8 @@ from ..system.tasks import TaskGroup
 from . import scripts
 from .dialects.base import Dialect, QueueRow
 from .handle import JobHandle, check_directory, cluster_text
-from .job import ClusterOptions
-from .journal import Look, parse_look
+from .job import ClusterOptions, array_indices
+from .journal import JobFiles, Look, parse_look
 from .records import Record, Records
 from .registry import detected, dialect, dialects
 from .remote import Remote, facts
@@ -49,7 +50,6 @@ class Cluster:
         self._driving = asyncio.Lock()
         self._polling = asyncio.Lock()
         self._polled_at = float("-inf")
-        self._polls = 0
         self._waiters: dict[str, list[asyncio.Future[JobStatus]]] = {}
         self._absences = Absences()
         self._poke = asyncio.Event()
@@ -57,6 +57,8 @@ class Cluster:
         self._tending: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._followed = False
+        self._wanted = False  # what is not known is not told by the journal: somebody is to ask
+        self._early: set[str] = set()  # events that came before their submission was over
         self._delay = _FIRST
 
     # What kind of cluster it is
@@ -107,7 +109,14 @@ class Cluster:
     async def _get(self, token: str) -> Record | None:
         return await self._records.do(self._records.get, self.text, token)
 
+    async def _some(self, records: Sequence[Record]) -> list[Record]:
+        """What is known of them now."""
+        tokens = [record.token for record in records]
+        return await self._records.do(self._records.some, self.text, tokens)
+
     async def _save(self, *records: Record) -> None:
+        if not records:
+            return
         await self._records.do(self._records.update, *records)
         for record in records:
             if record.status.final:
@@ -136,6 +145,7 @@ class Cluster:
         if files.lock is None or files.owner is None:
             record = replace(record, phase=Phase.SUBMITTING)
         await self._records.do(self._records.put, record)
+        self._wanted = True
         return record
 
     async def _look(self, records: Sequence[Record], *, queue: bool, tails: bool = False) -> Look:
@@ -157,6 +167,8 @@ class Cluster:
         return parse_look(text, nonce)
 
     def _rows(self, look: Look) -> Mapping[str, list[QueueRow]] | None:
+        if not self.dialect.queue(self._user):
+            return {}  # nobody has a queue there: what the files say is all there is
         if look.queue is None:
             return None
         found: dict[str, list[QueueRow]] = {}
@@ -165,3 +177,15 @@ class Cluster:
                 continue
             found.setdefault(row.name, []).append(row)
         return found
+
+
+def indices_of(record: Record, files: JobFiles | None) -> list[int] | None:
+    """The tasks of an array; None for what is none."""
+    if known := sorted(record.status.tasks):
+        return known
+    if files is not None and '"array": "' in files.meta:
+        try:
+            return array_indices(json.loads(files.meta)["array"])
+        except (ValueError, KeyError, ConfigError, TypeError):
+            return None
+    return None

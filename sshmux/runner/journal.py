@@ -149,7 +149,7 @@ def _fact(job: JobFiles, word: str, value: str) -> None:
     elif word == "owner":
         job.owner = value if _NATIVE.match(value) else None
     elif word == "lock":
-        job.lock = value[:40]
+        job.lock = None if _number(value) is None else value
     elif word == "rc":
         status, time = [*value.split(" "), "", ""][:2]
         job.submit_status, job.submit_time = _number(status), _number(time)
@@ -214,26 +214,66 @@ def parse_end(value: str) -> End | None:
 
 @dataclass(frozen=True)
 class Event:
-    """A line of the journal, with what the job's own file said when it was written."""
+    """A line of the journal, with what the job's own files said when it was written."""
 
     kind: str
     token: str
     index: int | None
-    start: Start | None = None
-    end: End | None = None
+    files: JobFiles
+
+    @property
+    def end(self) -> End | None:
+        """What it tells of an end."""
+        return self.files.ends.get(self.index)
 
 
-def parse_event(line: str) -> Event | None:
-    """A line that the watch printed; None for what is none."""
-    kind, _, rest = line.partition(" ")
-    name, _, value = rest.partition(" ")
-    token, dot, task = name.partition(".")
-    index = _number(task) if dot else None
-    if kind not in ("start", "end", "dup") or not TOKEN.match(token) or (dot and index is None):
-        return None
-    if kind == "end":
-        return Event(kind, token, index, end=parse_end(value))
-    return Event(kind, token, index, start=parse_start(value) if kind == "start" else None)
+class Journal:
+    """What the watch prints, as it comes: the events in it. Whatever else is in it is left out.
+
+    Parameters:
+        begins: the line that says that it is followed from now on.
+
+    Attributes:
+        begun: whether that has come.
+    """
+
+    def __init__(self, begins: str) -> None:
+        self.begun = False
+        self._begins = begins
+        self._rest = b""
+        self._name = ""
+        self._files = JobFiles()  # of what the next event will be about
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that are whole now."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-4096:]
+        events = (self._line(line.decode("utf-8", "replace")) for line in lines)
+        return [event for event in events if event is not None]
+
+    def _line(self, line: str) -> Event | None:
+        if line == self._begins:
+            self.begun = True
+        kind, _, rest = line.partition(" ")
+        name, _, value = rest.partition(" ")
+        token, dot, task = name.partition(".")
+        index = _number(task) if dot else None
+        if not TOKEN.match(token) or (dot and index is None):
+            return None
+        if name != self._name:
+            self._name, self._files = name, JobFiles()
+        if kind == "more":
+            word, _, text = value.partition(" ")
+            if word in ("cancel", f"cancel.{task}", "timeout", "tailerr", "taillog"):
+                _fact(self._files, word, text)
+        if kind not in ("start", "end", "dup"):
+            return None
+        files, self._name = self._files, ""
+        if kind == "start" and (start := parse_start(value)) is not None:
+            files.starts[index] = start
+        if kind == "end" and (end := parse_end(value)) is not None:
+            files.ends[index] = end
+        return Event(kind, token, index, files)
 
 
 def clean(text: str) -> str:

@@ -48,10 +48,10 @@ class OutputReader:
         if follow:
             async for line in self._followed():
                 yield line
-        while True:
+        more = True
+        while more:
             data = await self._piece()
-            if not data:
-                break
+            more = len(data) == _PIECE
             for line in self._split(data):
                 yield line
         if self._rest:

@@ -21,6 +21,8 @@ from .submission import Phase
 
 T = TypeVar("T")
 
+_OVER = tuple(phase.value for phase in Phase if not phase.open)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -142,11 +144,23 @@ class Records:
         """Those that have not ended."""
         return self._select("cluster = ? AND final = 0", cluster)
 
-    def by_native_id(self, native_id: str, cluster: str | None) -> list[Record]:
-        """Those that the scheduler calls so."""
-        if cluster is None:
-            return self._select("native_id = ?", native_id)
-        return self._select("native_id = ? AND cluster = ?", native_id, cluster)
+    def open(self, cluster: str) -> list[Record]:
+        """Those whose submission goes on."""
+        return self._select("cluster = ? AND final = 0 AND phase NOT IN (?, ?)", cluster, *_OVER)
+
+    def taken(self, cluster: str) -> int:
+        """How many are there, or on their way, and have not ended: not those that wait here."""
+        (count,) = self._open.execute(
+            "SELECT count(*) FROM jobs WHERE cluster = ? AND final = 0 AND phase != ?"
+            " AND NOT (phase = ? AND spec IS NOT NULL AND tries = 0)",
+            (cluster, Phase.PLANNED.value, Phase.WAITING.value),
+        ).fetchone()
+        return int(count)
+
+    def some(self, cluster: str, tokens: Sequence[str]) -> list[Record]:
+        """Those of the tokens, in their order; what is not known is left out."""
+        found = (self.get(cluster, token) for token in tokens)
+        return [record for record in found if record is not None]
 
     def remove(self, cluster: str, token: str) -> None:
         """Forgets one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from typing import IO, Any, Protocol
@@ -16,6 +17,7 @@ from ..session.process import ProcessTask
 
 _MOST = 64 * 1024 * 1024  # bytes of an answer
 _DEADLINE = 300.0  # seconds for a script; a submit command has 60
+_SLOWEST = 64 * 1024  # bytes a second that what is sent may take as well
 _SPARE = 2  # sessions that a connection must have besides one that stays open
 
 
@@ -66,6 +68,9 @@ class Remote:
             if len(told) > _MOST and task is not None:
                 task.cancel()
 
+        limit = _DEADLINE
+        if stdin is not None:
+            limit += os.fstat(stdin.fileno()).st_size / _SLOWEST
         async with self.connection() as connection:
             self.commands += 1
             task = asyncio.ensure_future(
@@ -77,7 +82,7 @@ class Remote:
                 )
             )
             try:
-                async with asyncio.timeout(_DEADLINE):
+                async with asyncio.timeout(limit):
                     status = await task
             except asyncio.CancelledError:
                 if len(told) <= _MOST:
@@ -85,7 +90,7 @@ class Remote:
                 raise JobError(f"{self.cluster_id!r} tells more than {_MOST} bytes") from None
             except TimeoutError:
                 raise JobError(
-                    f"{self.cluster_id!r}: no answer within {_DEADLINE:g} s; does its file system, "
+                    f"{self.cluster_id!r}: no answer within {limit:.0f} s; does its file system, "
                     "or its scheduler, hang?"
                 ) from None
         return status, bytes(told)

@@ -161,9 +161,10 @@ class RemoteRunner:
 
     async def wait(self, handle: JobHandle, timeout: float | None = None) -> JobStatus:
         """Waits until a job has ended. Raises `sshmux.TimeoutError` after `timeout` seconds."""
-        if timeout is not None:
-            check_seconds("timeout", timeout)
         cluster = self._cluster(_checked(handle).cluster_id)
+        if timeout is None:
+            return await cluster.wait(handle)
+        check_seconds("timeout", timeout)
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await cluster.wait(handle)
@@ -177,17 +178,24 @@ class RemoteRunner:
     ) -> AsyncIterator[JobStatus]:
         """The jobs as they end. Raises `sshmux.TimeoutError` when they do not in time."""
         until = None if timeout is None else time.monotonic() + timeout
+        ended: asyncio.Queue[asyncio.Task[JobStatus]] = asyncio.Queue()
         waiting = {asyncio.ensure_future(self.wait(handle)) for handle in handles}
+        for task in waiting:
+            task.add_done_callback(ended.put_nowait)
         try:
             while waiting:
                 left = None if until is None else max(0.0, until - time.monotonic())
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    raise Timeout(f"{len(waiting)} jobs have not ended within {timeout:g} s")
-                for task in done:
-                    yield task.result()
+                try:
+                    async with asyncio.timeout(left) as limit:
+                        task = await ended.get()
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    raise Timeout(
+                        f"{len(waiting)} jobs have not ended within {timeout:g} s"
+                    ) from None
+                waiting.discard(task)
+                yield task.result()
         finally:
             for task in waiting:
                 task.cancel()

@@ -1,4 +1,5 @@
-"""What the runner runs on the remote: POSIX sh, made from checked values. Pure. Jobs: `wrapper`.
+"""What the runner runs on the remote: POSIX sh, made from checked values. Pure. Jobs: `wrapper`;
+how they are put into place and submitted: `launching`.
 
 Scripts travel on stdin or inside an archive, never on a command line; whatever comes from a user is
 a quoted word in them. All of a job is in its own directory, 0700, below the runner's:
@@ -21,7 +22,6 @@ from .wrapper import MARKED, STAMP, directory_word
 
 quote = shlex.quote
 
-SUBMIT_TIMEOUT = 60  # seconds that a submit command may take
 _ASK_TIMEOUT = 60  # seconds that another command of a scheduler may take
 _ASK_BYTES = 24 * 1024 * 1024  # of its answer
 
@@ -41,77 +41,6 @@ ask() {{ # COMMAND...: `asked` is "0" if what it wrote is whole
     case $asked in *cut*) asked=1 ;; esac
 }}
 """
-
-# A session of its own, so that nothing that ends the connection's session ends it.
-_DETACH = """\
-detach() {
-    if command -v setsid >/dev/null 2>&1; then exec setsid "$@"
-    elif command -v perl >/dev/null 2>&1; then
-        exec perl -MPOSIX -e 'POSIX::setsid(); exec @ARGV or exit 127' "$@"
-    elif command -v python3 >/dev/null 2>&1; then
-        exec python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$@"
-    else exec nohup "$@"; fi
-}
-"""
-
-
-def submit_command(words: Sequence[str], *, stdin: str | None) -> str:
-    """The file `submit`: runs the submit command, and keeps its end whoever waits for it."""
-    line = _line(words)
-    source = "/dev/null" if stdin is None else quote(stdin)
-    return f"""\
-t=
-if command -v timeout >/dev/null 2>&1; then t='timeout {SUBMIT_TIMEOUT}'; fi
-$t {line} <{source} >submit.out 2>submit.err
-printf '%s %s\\n' $? "$(date +%s)" >submit.rc.new && mv -f submit.rc.new submit.rc
-"""
-
-
-# Run where the archive was unpacked, as its last entry: that it is there says that all is there.
-_STAGE = """\
-umask 077
-nonce={nonce}
-tokens={tokens}
-for t in $tokens; do
-    if [ -f "$t/sums" ] && ! ( cd "$t/work" && sha256sum -c ../sums ) >/dev/null 2>&1; then
-        rm -rf "$t"
-        continue
-    fi
-    # A rename: the directory is there whole, or not at all. Who comes second lets the first be.
-    [ -e "../$t" ] || [ -L "../$t" ] || mv "$t" "../$t" 2>/dev/null
-    [ ! -d "../$t/$t" ] || rm -rf "../$t/$t"
-done
-cd .. && rm -rf ".stage-$nonce"
-"""
-
-_LAUNCH = (
-    _DETACH
-    + """\
-launch() { # TOKEN: runs its submit command, unless that was begun before
-    cd "$1" || return
-    [ ! -e cancel ] || return
-    mkdir submit.lock 2>/dev/null || return
-    date +%s >submit.lock/at
-    if [ -e shell ]; then
-        ( detach sh ./wrap </dev/null >log 2>&1 ) &
-        echo $! >submit.out
-        printf '0 %s\\n' "$(date +%s)" >submit.rc.new && mv -f submit.rc.new submit.rc
-        return
-    fi
-    ( detach sh ./submit </dev/null >/dev/null 2>&1 ) &
-    wait $!
-}
-n=0
-for t in $tokens; do
-    case $t in sm????????????) ;; *) continue ;; esac
-    ( launch "$t" ) &
-    n=$((n + 1))
-    [ $((n % 4)) -ne 0 ] || wait
-done
-wait
-: >>events
-"""
-)
 
 # `@TOKEN`, then a word and a value a line. The liveness of a process is looked at before its
 # `end` file: what is gone has written all that it will write.
@@ -142,7 +71,8 @@ look() { # TOKEN
     if [ -L "$1" ] || [ ! -d "$1" ]; then echo absent; return; fi
     cd "$1" || { echo absent; return; }
     [ ! -e shell ] || [ -e end ] || living "$1"
-    f submit.lock/at lock; f submit.rc rc; f start start; f end end
+    f submit.lock/at lock; f submit.rc rc; f start start
+    e=0; f end end && e=${l%% *} # of what has not ended well, more is told
     # Looked for once: it may come between two looks, and then neither it nor the answer is told.
     o=; f owner owner && o=1
     f cancel cancel; f timeout timeout
@@ -155,7 +85,7 @@ look() { # TOKEN
     if [ -e array ]; then
         for x in start.* end.* cancel.*; do case $x in *.new|*'*') ;; *) f "$x" "$x" ;; esac; done
     fi
-    if [ "$tails" = 1 ]; then
+    if [ "$tails" = 1 ] || [ "$e" != 0 ]; then
         for x in err log; do
             [ -f $x ] && [ ! -L $x ] && tail -c 2000 $x | tail -n 20 | lines tail$x
         done
@@ -169,20 +99,8 @@ echo "=done $nonce"
 )
 
 
-def stage(nonce: str, tokens: Sequence[str], launched: Sequence[str]) -> str:
-    """The last file of the archive: puts the jobs in place, submits some, tells what is there."""
-    head = _STAGE.replace("{nonce}", nonce).replace("{tokens}", quote(" ".join(tokens)))
-    return head + launch(nonce, launched)
-
-
-def launch(nonce: str, tokens: Sequence[str]) -> str:
-    """Submits staged jobs, in the runner's directory, and tells what is there."""
-    names = quote(" ".join(tokens))
-    body = _LAUNCH if tokens else ": >>events\n"
-    return f"tokens={names}\n{body}{_looked(nonce, tokens)}"
-
-
-def _looked(nonce: str, tokens: Sequence[str], tails: bool = False) -> str:
+def looked(nonce: str, tokens: Sequence[str], tails: bool = False) -> str:
+    """Looks at the jobs' files, in the runner's directory."""
     names = quote(" ".join(tokens))
     return f"nonce={nonce}\nlooked={names}\ntails={int(tails)}\n{_LOOK}"
 
@@ -203,48 +121,23 @@ def look(
     parts = [f"cd {quote(root)} || exit 53\n", _ASK if queue or history else ""]
     for name, words in (("queue", queue), ("history", history)):
         if words:
-            parts.append(f"echo '={name} {nonce}'\nask {_line(words)}\n")
+            parts.append(f"echo '={name} {nonce}'\nask {command(words)}\n")
             parts.append(f"printf '\\n={name} {nonce} %s\\n' \"$asked\"\n")
     if tokens is None:
         parts.append(f"nonce={nonce}\nlooked=$(echo sm????????????)\ntails={int(tails)}\n{_LOOK}")
     else:
-        parts.append(_looked(nonce, tokens, tails))
+        parts.append(looked(nonce, tokens, tails))
     return "".join(parts)
 
 
 def ask(words: Sequence[str]) -> str:
     """Asks the scheduler something: what it prints, and no more than can be read."""
-    return f'{_ASK}ask {_line(words)}\n[ "$asked" = 0 ]\n' if words else ""
+    return f'{_ASK}ask {command(words)}\n[ "$asked" = 0 ]\n' if words else ""
 
 
-def _line(words: Sequence[str]) -> str:
+def command(words: Sequence[str]) -> str:
+    """A command, as a shell reads it."""
     return " ".join(quote(word) for word in words)
-
-
-def unpack(root: str, nonce: str) -> list[str]:
-    """A command that reads an archive on stdin and runs the `stage` in it."""
-    line = (
-        'umask 077; mkdir -p "$1" && chmod 700 "$1" && cd "$1" && mkdir -p ".stage-$2" && '
-        'cd ".stage-$2" && tar -xf - && exec sh ./stage'
-    )
-    return ["sh", "-c", line, "sshmux", root, nonce]
-
-
-def retry(root: str, token: str, stamp: str) -> str:
-    """Puts the lock of a submission that came to nothing aside, so that it can be tried again.
-
-    `stamp` names the lock that was seen: another program may have been quicker.
-    """
-    return f"""\
-cd {quote(root)}/{token} || exit 53
-l=
-IFS= read -r l <submit.lock/at
-[ "$l" = {quote(stamp)} ] || exit 0
-[ ! -e owner ] || exit 0
-n=1; while [ -e "submit.old.$n" ]; do n=$((n + 1)); done
-mv submit.lock "submit.old.$n" || exit 0
-for x in out err rc; do [ ! -e submit.$x ] || mv -f submit.$x "submit.old.$n/$x"; done
-"""
 
 
 def cancel_file(root: str, token: str, index: int | None = None) -> str:
@@ -303,7 +196,10 @@ fi
 
 
 def watch(root: str, nonce: str) -> str:
-    """Follows the journal, and adds to each line of it what the job's own file says.
+    """Follows the journal, and adds to each line of it what the job's own files say.
+
+    Before the end of what has not ended well, lines that begin with `more` tell what a look would:
+    so nobody has to look at each.
 
     It is tied to its stdin: when the connection is lost, `cat` ends, and all of it is ended.
     """
@@ -312,8 +208,12 @@ cd {quote(root)} || exit 53
 : >>events
 [ -z "$(find events -size +20480 2>/dev/null)" ] || mv events events.old
 : >>events
+n=$(wc -c <events) # what comes from now on is told, however long it takes to begin
 echo '=watching {nonce}'
-tail -n 0 -F events 2>/dev/null | while read -r kind name rest; do
+more() {{ # WORD: what is read is told, a line each
+    while IFS= read -r m || [ -n "$m" ]; do printf 'more %s %s %.400s\\n' "$name" "$1" "$m"; done
+}}
+tail -c "+$((n + 1))" -F events 2>/dev/null | while read -r kind name rest; do
     t=${{name%%.*}} s=
     case $name in *.*) s=.${{name#*.}} ;; esac
     case $t in sm????????????) ;; *) continue ;; esac
@@ -321,6 +221,14 @@ tail -n 0 -F events 2>/dev/null | while read -r kind name rest; do
     case $kind in start|end|dup) ;; *) continue ;; esac
     l=
     [ ! -f "$t/$kind$s" ] || IFS= read -r l <"$t/$kind$s"
+    case $kind.$l in "end.0 -"*) ;; end.*)
+        for x in cancel "cancel$s" timeout; do [ ! -f "$t/$x" ] || more "$x" <"$t/$x"; done
+        for x in err log; do
+            f=$t/$x
+            [ $x = log ] || f=$f$s
+            [ -f "$f" ] && [ ! -L "$f" ] && tail -c 2000 "$f" | tail -n 20 | more "tail$x"
+        done ;;
+    esac
     printf '%s %s %.400s\\n' "$kind" "$name" "$l"
 done &
 cat >/dev/null

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ..errors import ConfigError
-from . import scripts
+from . import launching
 from .dialects.base import Dependency, Dialect, Submission
 from .job import Job, array_indices
 from .wrapper import payload, wrapper
@@ -49,7 +49,7 @@ def archive(
             for staged in jobs:
                 _add_job(tar, dialect, staged)
             tokens = [staged.token for staged in jobs]
-            _add(tar, "stage", scripts.stage(nonce, tokens, launched))
+            _add(tar, "stage", launching.stage(nonce, tokens, launched))
         made.seek(0)
     except BaseException:
         made.close()
@@ -76,7 +76,7 @@ def _add_job(tar: tarfile.TarFile, dialect: Dialect, staged: Staged) -> None:
     if scheduler:
         words = dialect.submit(submission(staged))
         stdin = "wrap" if dialect.script_on_stdin else None
-        files["submit"] = scripts.submit_command(words, stdin=stdin)
+        files["submit"] = launching.submit_command(words, stdin=stdin)
     else:
         files["shell"] = ""
     if (tasks := indices(job)) is not None:

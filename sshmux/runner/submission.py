@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from .dialects.base import Accepted, Dialect, QueueRow, Refused, Uncertain, Waiting
 from .journal import JobFiles
-from .scripts import SUBMIT_TIMEOUT
+from .launching import SUBMIT_TIMEOUT
 from .states import JobState, Reason
 
 
@@ -57,6 +57,13 @@ class Declined:
 
 
 @dataclass(frozen=True)
+class Cancelled:
+    """It was cancelled before the scheduler had it: the submission is over."""
+
+    at: float
+
+
+@dataclass(frozen=True)
 class Stage:
     """Put it into place, and submit it."""
 
@@ -84,7 +91,7 @@ class Retry:
     at: float
 
 
-Step = Submitted | Declined | Stage | Launch | Look | Retry
+Step = Submitted | Declined | Cancelled | Stage | Launch | Look | Retry
 
 POLL = 2.0  # seconds between two looks at a submission under way
 _BACKOFF = (5.0, 15.0, 30.0, 60.0)
@@ -113,6 +120,21 @@ def next_step(
         return Stage()
     if files.owner is not None:
         return Submitted(files.owner)
+    step = _launched(files, rows, dialect, now, tries, asked_twice)
+    asked = files.cancelled(None)
+    if asked is not None and isinstance(step, Launch | Retry):
+        return Cancelled(asked)  # the launcher would begin nothing
+    return step
+
+
+def _launched(
+    files: JobFiles,
+    rows: Sequence[QueueRow] | None,
+    dialect: Dialect,
+    now: float,
+    tries: int,
+    asked_twice: bool,
+) -> Step:
     if files.lock is None:
         return Launch()
     if files.submit_status is None:

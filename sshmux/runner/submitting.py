@@ -6,22 +6,23 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from ..errors import ConfigError, JobError, SubmitRefused
 from ..system.tasks import Threads
-from . import scripts, specs, staging
-from .cluster import Cluster
+from . import launching, specs, staging
+from .cluster import Cluster, indices_of
 from .dialects.base import Dependency
 from .handle import JobHandle, cluster_text
 from .job import Job
-from .journal import JobFiles, Look, parse_look
+from .journal import JobFiles, Look, clean, parse_look
 from .records import Record
 from .states import JobState, JobStatus, Reason
-from .submission import Declined, Launch, Phase, Retry, Stage, Submitted, next_step
+from .submission import POLL, Cancelled, Declined, Launch, Phase, Retry, Stage, Submitted, next_step
 from .submission import Look as LookAgain
+from .verdict import Evidence, judge
 
 log = logging.getLogger("sshmux.runner")
 
@@ -34,7 +35,7 @@ threads = Threads(2, linger=5)  # for archives
 class Submissions(Cluster):
     """The jobs that are on their way to the scheduler."""
 
-    async def poll(self, *, refresh: bool = False) -> None:
+    async def poll(self, *, refresh: bool = False, also: Sequence[Record] = ()) -> bool:
         """See `ClusterJobs.poll`."""
         raise NotImplementedError
 
@@ -74,48 +75,43 @@ class Submissions(Cluster):
             if wanted.digest != record.digest:
                 raise ConfigError(f"key={record.key!r} is another job's already: {record.handle}")
         await self.drive([record.token for record in written], patience=_SETTLE)
-        found = [await self._get(record.token) for record in written]
         self.tend()
-        return [record for record in found if record is not None]
+        return await self._some(written)
 
     async def drive(self, tokens: Iterable[str] | None, *, patience: float = 0) -> None:
         """Goes on with submissions: those of the tokens, or all that are due."""
         until = time.monotonic() + patience
         only = None if tokens is None else set(tokens)
+        if only is None and self._driving.locked():
+            return  # who goes on with some of them looks after the others later
         async with self._driving:
             while True:
-                unfinished = await self._records.do(self._records.unfinished, self.text)
-                due = [
-                    record
-                    for record in unfinished
-                    if record.phase.open and (only is None or record.token in only)
-                ]
-                if only is None or patience == 0:
-                    due = [record for record in due if record.not_before <= time.time()]
-                due = [
-                    record
-                    for record in due
-                    if record.phase is not Phase.WAITING or record.not_before <= time.time()
-                ]
-                if not due:
+                going = await self._records.do(self._records.open, self.text)
+                mine = [each for each in going if only is None or each.token in only]
+                now = time.time()
+                if due := [each for each in mine if each.not_before <= now]:
+                    await self._drive_some(due)
+                # For a place, or for another job, nobody waits here.
+                soon = [each.not_before for each in mine if each.phase is not Phase.WAITING]
+                left = until - time.monotonic()
+                if not soon or left <= 0:
                     return
-                await self._drive_some(due, unfinished)
-                if time.monotonic() >= until:
-                    return
-                await asyncio.sleep(0 if patience == 0 else 0.05)
+                await asyncio.sleep(min(left, max(0.05, min(soon) - now)))
 
-    async def _drive_some(self, due: Sequence[Record], unfinished: Sequence[Record]) -> None:
-        new = [record for record in due if record.phase is Phase.PLANNED or record.reason_is_limit]
-        new = await self._with_room([r for r in new if r in due], unfinished)
-        old = [record for record in due if record not in new and record.phase is not Phase.PLANNED]
-        old = [record for record in old if not record.reason_is_limit]
-        if new:
-            await self._stage(new)
-        if old:
-            look = await self._look(old, queue=True)
-            await self._step(old, look)
+    async def _drive_some(self, due: Sequence[Record]) -> None:
+        new = [each for each in due if each.phase is Phase.PLANNED or each.reason_is_limit]
+        if new and (some := await self._with_room(new)):
+            await self._stage(some)
+        old = [each for each in due if not (each.phase is Phase.PLANNED or each.reason_is_limit)]
+        if not old:
+            return
+        # Its files tell of most of them. The queue is asked about what they cannot tell, together
+        # with all other jobs, and not more often than it may be.
+        if any(each.phase is Phase.UNCERTAIN for each in old) and await self.poll(also=old):
+            return
+        await self._step(old, await self._look(old, queue=False))
 
-    async def _with_room(self, new: Sequence[Record], unfinished: Sequence[Record]) -> list[Record]:
+    async def _with_room(self, new: Sequence[Record]) -> list[Record]:
         """Those that may be submitted now; the others wait for a place."""
         limits = [self.options.max_submitted]
         if self.dialect.name == "shell":
@@ -123,24 +119,27 @@ class Submissions(Cluster):
         limit = min((each for each in limits if each is not None), default=None)
         if limit is None:
             return list(new)
-        taken = sum(
-            not (each.phase is Phase.PLANNED or each.reason_is_limit) for each in unfinished
-        )
-        room = max(0, limit - taken)
-        for record in new[room:]:
-            status = replace(record.status, reason=Reason.LIMIT, as_of=time.time())
-            await self._save(
-                replace(record, phase=Phase.WAITING, not_before=time.time() + 1, status=status)
+        room = max(0, limit - await self._records.do(self._records.taken, self.text))
+        await self._save(
+            *(
+                replace(
+                    record,
+                    phase=Phase.WAITING,
+                    not_before=time.time() + 1,
+                    status=replace(record.status, reason=Reason.LIMIT, as_of=time.time()),
+                )
+                for record in new[room:]
             )
+        )
         return list(new[:room])
 
     async def _stage(self, new: Sequence[Record]) -> None:
-        staged = []
+        staged, began = [], time.monotonic()
         for record in new:
             if record.spec is None:
                 continue
             job = specs.from_text(record.spec)
-            after = await self._dependencies(record, job)
+            after = await self._dependencies(record, job, began)
             if after is not None:
                 staged.append(staging.Staged(record.token, record.handle.directory, job, after))
         if not staged:
@@ -150,24 +149,35 @@ class Submissions(Cluster):
         try:
             file = await threads.run(making)
         except (ConfigError, OSError) as error:
-            for record in new:
-                await self._refuse(record, str(error))
+            await self._save(*(_refusal(record, str(error)) for record in new))
             raise
         with file:
-            _, out = await self.remote.run(scripts.unpack(self._root, nonce), stdin=file)
-        look = parse_look(out.decode("utf-8", "replace"), nonce)
-        known = {each.token for each in staged}
-        await self._step([record for record in new if record.token in known], look)
+            _, out = await self.remote.run(launching.unpack(self._root, nonce), stdin=file)
+        text, known = out.decode("utf-8", "replace"), {each.token for each in staged}
+        look = parse_look(text, nonce)
+        why = "" if look.complete else clean(text.strip().rpartition("\n")[2])
+        sent = [
+            replace(each, phase=Phase.STAGED, status=replace(each.status, message=why))
+            for each in new
+            if each.token in known
+        ]
+        await self._step(sent, look, again=False)
 
-    async def _dependencies(self, record: Record, job: Job) -> list[Dependency] | None:
-        """What it waits for, for the scheduler; None if it will never run."""
+    async def _dependencies(
+        self, record: Record, job: Job, since: float
+    ) -> list[Dependency] | None:
+        """What it waits for, for the scheduler; None if it will never run.
+
+        The scheduler is asked once for all that are put into place together: `since` is when that
+        was begun.
+        """
         found: list[Dependency] = []
         for parent, kind in job.after:
             if self.dialect.name == "shell":
                 found.append(Dependency(parent.token, kind, parent.token))
                 continue
             status = status_of((await self._known(parent.job)).status, parent)
-            if not status.final:
+            if not status.final and self._polled_at < since:
                 await self.poll(refresh=True)
                 status = status_of((await self._known(parent.job)).status, parent)
             if not status.final:
@@ -188,12 +198,16 @@ class Submissions(Cluster):
                 return None
         return found
 
-    async def _step(self, records: Sequence[Record], look: Look) -> None:
-        """Does what follows from a look for each submission."""
+    async def _step(self, records: Sequence[Record], look: Look, *, again: bool = True) -> None:
+        """Does what follows from a look for each submission; `again`: it may be launched."""
         if not look.complete:
+            later = time.time() + POLL
+            await self._save(*(replace(record, not_before=later) for record in records))
             return
         rows = self._rows(look)
-        launched: list[str] = []
+        changed: list[Record] = []
+        launched: list[Record] = []
+        locks: dict[str, str] = {}
         for record in records:
             files = look.jobs.get(record.token)
             mine = None if rows is None else rows.get(record.token, [])
@@ -205,70 +219,100 @@ class Submissions(Cluster):
             )
             match step:
                 case Submitted(native_id):
-                    await self._submitted(record, native_id, files)
+                    changed.append(self._submitted(record, native_id, files))
                 case Declined(reason):
-                    await self._refuse(record, reason)
+                    changed.append(_refusal(record, reason))
+                case Cancelled(at):
+                    changed.append(_cancellation(record, at))
                 case Stage():
-                    await self._again(record)
-                case Launch():
-                    launched.append(record.token)
+                    changed.append(_again(record))
+                case Launch() if again:
+                    launched.append(record)
+                case Launch():  # its turn did not come
+                    changed.append(replace(record, phase=Phase.STAGED, not_before=time.time() + 1))
                 case LookAgain(phase, reason, at):
                     status = replace(record.status, reason=reason)
-                    await self._save(replace(record, phase=phase, not_before=at, status=status))
+                    changed.append(replace(record, phase=phase, not_before=at, status=status))
                 case Retry(lock, reason, at):
-                    if record.phase is Phase.WAITING or at <= time.time():
-                        await self.remote.script(scripts.retry(self._root, record.token, lock))
-                        launched.append(record.token)
+                    if again and (record.phase is Phase.WAITING or at <= time.time()):
+                        locks[record.token] = lock
+                        launched.append(record)
                     else:
-                        await self._wait_for_room(record, reason, at)
+                        changed.append(_waiting(record, reason, at))
+        await self._save(*changed)
         if launched:
-            nonce = secrets.token_hex(8)
-            line = f"cd {scripts.quote(self._root)} || exit 53\n"
-            text = await self.remote.script(line + scripts.launch(nonce, launched))
-            again = [record for record in records if record.token in launched]
-            for record in again:
-                await self._save(replace(record, phase=Phase.SUBMITTING, not_before=0))
-            await self._after_launch(again, parse_look(text, nonce))
+            await self._launch(launched, locks)
 
-    async def _after_launch(self, records: Sequence[Record], look: Look) -> None:
-        fresh = [record for each in records if (record := await self._get(each.token))]
-        await self._step([record for record in fresh if record.phase.open], look)
-
-    async def _wait_for_room(self, record: Record, reason: str, at: float) -> None:
-        status = replace(record.status, reason=Reason.LIMIT, message=reason, as_of=time.time())
+    async def _launch(self, records: Sequence[Record], locks: Mapping[str, str]) -> None:
+        """Runs their submit commands, in one go; `locks` of former ones are put aside first."""
+        nonce, tokens = secrets.token_hex(8), [record.token for record in records]
+        text = await self.remote.script(launching.retry(self._root, nonce, tokens, locks))
         await self._save(
-            replace(
-                record, phase=Phase.WAITING, tries=record.tries + 1, not_before=at, status=status
-            ),
+            *(replace(record, phase=Phase.SUBMITTING, not_before=0) for record in records)
         )
+        fresh = [record for record in await self._some(records) if record.phase.open]
+        await self._step(fresh, parse_look(text, nonce), again=False)
 
-    async def _submitted(self, record: Record, native_id: str, files: JobFiles | None) -> None:
+    def _submitted(self, record: Record, native_id: str, files: JobFiles | None) -> Record:
         began = files.submit_time if files is not None else None
         status = replace(
             record.status,
             reason=Reason.NONE,
+            message="",
             native_id=native_id,
             submitted=record.status.submitted or began or time.time(),
             as_of=time.time(),
         )
         self._absences.forget(record.token)
-        await self._save(replace(record, phase=Phase.SUBMITTED, spec=None, status=status))
+        if files is not None:  # it may have ended by now
+            evidence = Evidence(
+                files,
+                scheduled=self.dialect.name != "shell",
+                indices=indices_of(record, files),
+                now=time.time(),
+            )
+            status = judge(status, evidence)
+        if record.token in self._early:
+            self._early.discard(record.token)
+            self._wanted = not status.final or self._wanted
+        return replace(record, phase=Phase.SUBMITTED, spec=None, status=status)
 
-    async def _refuse(self, record: Record, reason: str) -> None:
-        status = replace(
-            record.status,
-            state=JobState.FAILED,
-            reason=Reason.REFUSED,
-            message=reason,
-            as_of=time.time(),
-        )
-        await self._save(replace(record, phase=Phase.REFUSED, spec=None, status=status))
 
-    async def _again(self, record: Record) -> None:
-        if record.tries >= _STAGINGS:
-            await self._refuse(record, "its files did not arrive whole on the remote")
-            return
-        await self._save(replace(record, phase=Phase.PLANNED, tries=record.tries + 1))
+def _refusal(record: Record, reason: str) -> Record:
+    status = replace(
+        record.status,
+        state=JobState.FAILED,
+        reason=Reason.REFUSED,
+        message=reason,
+        as_of=time.time(),
+    )
+    return replace(record, phase=Phase.REFUSED, spec=None, status=status)
+
+
+def _cancellation(record: Record, at: float) -> Record:
+    status = replace(
+        record.status,
+        state=JobState.CANCELLED,
+        reason=Reason.NONE,
+        ended=at,
+        as_of=time.time(),
+    )
+    return replace(record, phase=Phase.REFUSED, spec=None, status=status)
+
+
+def _waiting(record: Record, reason: str, at: float) -> Record:
+    status = replace(record.status, reason=Reason.LIMIT, message=reason, as_of=time.time())
+    return replace(
+        record, phase=Phase.WAITING, tries=record.tries + 1, not_before=at, status=status
+    )
+
+
+def _again(record: Record) -> Record:
+    """It is put into place once more."""
+    if record.tries >= _STAGINGS:
+        why = f": {record.status.message}" if record.status.message else ""
+        return _refusal(record, f"its files did not arrive whole on the remote{why}")
+    return replace(record, phase=Phase.PLANNED, tries=record.tries + 1)
 
 
 def status_of(status: JobStatus, handle: JobHandle) -> JobStatus:

@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import ConfigError, Error, ManagerClosed
+from ..errors import Error, ManagerClosed
 from . import scripts
+from .cluster import indices_of
 from .dialects.base import QueueRow
 from .handle import JobHandle
-from .journal import Event, JobFiles, Look, clean, parse_event
+from .journal import Event, JobFiles, Journal, Look, clean
 from .records import Record
 from .remote import Following
 from .states import JobState, JobStatus, Reason
@@ -24,6 +25,7 @@ from .verdict import Evidence, judge
 log = logging.getLogger("sshmux.runner")
 
 _FIRST = 0.3  # seconds until a plain host is asked again; then longer and longer
+_BUSY = 5.0  # seconds until submissions are looked after that wait for others
 _SAFE = 30.0  # seconds between two questions while the journal is followed
 
 
@@ -40,23 +42,34 @@ class ClusterJobs(Submissions):
         if any(not record.status.final for record in records.values()):
             await self.drive(None)
             await self.poll(refresh=refresh)
-            records = {handle: await self._known(handle) for handle in wanted}
+            found = await self._some(list(records.values()))
+            now = {record.token: record for record in found}
+            records = {handle: now[handle.token] for handle in wanted if handle.token in now}
         return {handle: status_of(record.status, handle) for handle, record in records.items()}
 
-    async def poll(self, *, refresh: bool = False) -> None:
-        """Asks for all jobs that have not ended, in one command; not more often than it may."""
+    async def poll(self, *, refresh: bool = False, also: Sequence[Record] = ()) -> bool:
+        """Asks for all jobs that have not ended, in one command; not more often than it may.
+
+        Parameters:
+            refresh: ask in any case.
+            also: submissions that are uncertain: they go on with what is found.
+
+        Returns whether it has asked.
+        """
         least = 0.1 if self.dialect.name == "shell" else self.options.min_interval
         async with self._polling:
             if not refresh and time.monotonic() - self._polled_at < least:
-                return
+                return False
+            self._wanted = False
             unfinished = await self._records.do(self._records.unfinished, self.text)
             submitted = [each for each in unfinished if not each.phase.open]
-            if submitted:
-                look = await self._look(submitted, queue=True)
+            if submitted or also:
+                look = await self._look([*submitted, *also], queue=True)
                 if look.complete:
                     await self._judge(submitted, look)
+                    await self._step(also, look)
             self._polled_at = time.monotonic()
-            self._polls += 1
+            return True
 
     async def _judge(self, records: Sequence[Record], look: Look) -> None:
         rows = self._rows(look)
@@ -80,11 +93,11 @@ class ClusterJobs(Submissions):
                 absences = self._absences.seen(record.token, files.present, now)
             evidence = Evidence(
                 *(files, mine, past.get(record.token), absences, scheduled),
-                indices=_indices(record, files),
+                indices=indices_of(record, files),
                 now=time.time(),
             )
             status = judge(record.status, evidence)
-            if status.final and status.state is not JobState.COMPLETED and not status.stderr_tail:
+            if status.final and not status.ok and not status.stderr_tail and not _told(files):
                 failed.append(record)
             elif not status.final and status.reason == Reason.DEPENDENCY_NEVER:
                 never.append(replace(record, status=status))
@@ -137,7 +150,7 @@ class ClusterJobs(Submissions):
                 *(files, mine, past.get(record.token)),
                 absences=self._absences.count(record.token),
                 scheduled=self.dialect.name != "shell",
-                indices=_indices(record, files),
+                indices=indices_of(record, files),
                 now=time.time(),
             )
             status = judge(record.status, evidence)
@@ -150,14 +163,11 @@ class ClusterJobs(Submissions):
     async def wait(self, handle: JobHandle) -> JobStatus:
         """Waits until a job has ended."""
         await self.ready()
-        while True:
-            record = await self._known(handle)
-            status = status_of(record.status, handle)
-            if status.final:
-                return status
+        while (status := await self._ended(handle)) is None:
             waiter: asyncio.Future[JobStatus] = asyncio.get_running_loop().create_future()
             self._waiters.setdefault(handle.token, []).append(waiter)
             try:
+                self._wanted = self._wanted or not self._followed
                 self.tend()
                 await waiter
             finally:
@@ -166,6 +176,12 @@ class ClusterJobs(Submissions):
                     left.remove(waiter)
                 if not left:
                     self._waiters.pop(handle.token, None)
+        return status
+
+    async def _ended(self, handle: JobHandle) -> JobStatus | None:
+        """Its status, if it has ended."""
+        status = status_of((await self._known(handle)).status, handle)
+        return status if status.final else None
 
     def tend(self) -> None:
         """Goes on in the background with what is not done."""
@@ -183,7 +199,7 @@ class ClusterJobs(Submissions):
             self._poke.clear()
             try:
                 await self.drive(None)
-                if self._waiters:
+                if self._waiters and self._interval() <= 0:
                     await self.poll()
                 trouble = 0.0
             except ManagerClosed:
@@ -206,21 +222,28 @@ class ClusterJobs(Submissions):
 
     async def _until_next(self) -> float | None:
         """Seconds until something is to be done; None: nothing is."""
-        unfinished = await self._records.do(self._records.unfinished, self.text)
-        due = [record.not_before - time.time() for record in unfinished if record.phase.open]
+        if self._driving.locked():
+            due = [_BUSY]
+        else:
+            going = await self._records.do(self._records.open, self.text)
+            due = [record.not_before - time.time() for record in going]
         if self._waiters:
             due.append(self._interval())
         return max(0.1, min(due)) if due else None
 
     def _interval(self) -> float:
-        """Seconds between two questions, while somebody waits.
+        """Seconds until the next question, while somebody waits.
 
         The journal tells most ends at once; a scheduler is asked all the same, for what it tells
         nobody else: that it ended a job, or will never begin one.
         """
         if self.dialect.name != "shell":
-            return self.options.min_interval
-        return _SAFE if self._followed else self._delay
+            least = self.options.min_interval
+        elif self._wanted:
+            least = 0.1
+        else:
+            least = _SAFE if self._followed else self._delay
+        return self._polled_at + least - time.monotonic()
 
     async def _watch(self) -> None:
         """Follows the journal while somebody waits; what it tells is acted upon at once."""
@@ -248,57 +271,54 @@ class ClusterJobs(Submissions):
             pause = min(30.0, pause * 2)
 
     async def _follow(self, following: Following, begins: str) -> None:
-        rest = b""
+        journal = Journal(begins)
         while self._waiters:
             data = await following.read()
             if not data:
                 return
-            *lines, rest = (rest + data).split(b"\n")
-            rest = rest[-4096:]
-            for line in lines:
-                text = line.decode("utf-8", "replace")
-                if text == begins:
-                    self._followed = True
-                    await self.poll(refresh=self.dialect.name == "shell")  # what was missed
-                elif (event := parse_event(text)) is not None:
-                    await self._happened(event)
+            events = journal.feed(data)
+            if journal.begun and not self._followed:
+                self._followed = True
+                await self.poll(refresh=self.dialect.name == "shell")  # what was missed
+            await self._happened(events)
 
-    async def _happened(self, event: Event) -> None:
-        record = await self._get(event.token)
-        if record is None or record.status.final or record.phase.open:
-            self._poke.set()
+    async def _happened(self, events: Sequence[Event]) -> None:
+        """What the journal tells is written down, all of it at once; nobody is asked."""
+        if not events:
             return
-        clean = event.end is not None and event.end.clean
-        if event.kind == "start" or (clean and event.index is None):
-            files = JobFiles(
-                starts={event.index: event.start} if event.start else {},
-                ends={event.index: event.end} if event.end else {},
-                alive="yes",
-            )
-            good = (
-                clean and event.end is not None and event.end.code == 0 and not event.end.oom_kills
-            )
-            if good or event.kind == "start":
-                evidence = Evidence(
-                    files,
-                    scheduled=self.dialect.name != "shell",
-                    indices=_indices(record, files),
-                    now=time.time(),
-                )
-                status = judge(record.status, evidence)
-                if event.kind == "start" and not status.final:
-                    status = replace(status, state=JobState.RUNNING, reason=Reason.NONE)
-                await self._save(replace(record, status=status))
-                self._poke.set()  # a place may be free
-                return
-        await self._ended(record)
+        tokens = list({event.token for event in events})
+        found = await self._records.do(self._records.some, self.text, tokens)
+        records = {record.token: record for record in found}
+        changed: dict[str, Record] = {}
+        for event in events:
+            record = changed.get(event.token) or records.get(event.token)
+            if record is None or record.status.final or event.kind == "dup":
+                continue
+            if record.phase.open:
+                self._early.add(event.token)
+                self._poke.set()
+                continue
+            changed[event.token] = replace(record, status=self._after(record, event))
+        await self._save(*changed.values())
+        if self._wanted or any(record.status.final for record in changed.values()):
+            self._poke.set()  # a place may be free
 
-    async def _ended(self, record: Record) -> None:
-        """Something has ended otherwise than well: a scheduler knows why, in a moment."""
-        look = await self._look([record], queue=self.dialect.name != "shell", tails=True)
-        if look.complete:
-            await self._judge([record], look)
-        self._poke.set()
+    def _after(self, record: Record, event: Event) -> JobStatus:
+        """What an event says of a job. How a scheduler's job was ended, that alone knows."""
+        files = event.files
+        files.alive = "yes"
+        evidence = Evidence(
+            files,
+            scheduled=self.dialect.name != "shell",
+            indices=indices_of(record, files),
+            now=time.time(),
+        )
+        status = judge(record.status, evidence)
+        one = record.handle if event.index is None else record.handle.task(event.index)
+        if event.kind == "start" and not status.final:
+            return replace(status, state=JobState.RUNNING, reason=Reason.NONE)
+        self._wanted = self._wanted or not status_of(status, one).final
+        return status
 
     async def close(self) -> None:
         """Ends what goes on in the background. The jobs go on."""
@@ -339,17 +359,6 @@ class ClusterJobs(Submissions):
             await self._save(replace(record, phase=Phase.REFUSED, spec=None, status=status))
 
 
-def _indices(record: Record, files: JobFiles | None) -> list[int] | None:
-    known = sorted(record.status.tasks)
-    if known:
-        return known
-    if files is not None and '"array": "' in files.meta:
-        import json
-
-        from .job import array_indices
-
-        try:
-            return array_indices(json.loads(files.meta)["array"])
-        except (ValueError, KeyError, ConfigError, TypeError):
-            return None
-    return None
+def _told(files: JobFiles | None) -> bool:
+    """Whether a look has told the end of its output, too."""
+    return files is not None and files.end is not None
