@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -299,66 +298,6 @@ async def test_a_key_is_submitted_once(tmp_path: Path) -> None:
     assert (tmp_path / "jobs" / "runs").read_text() == "ran\n"
 
 
-KILLED = """
-import asyncio, os, signal, sys
-import sshmux
-from sshmux import ClusterOptions, ConnectionManager, Job, RemoteRunner
-from sshmux.runner import records, submitting
-
-where, directory, config, alias, jobs, store, key = sys.argv[1:]
-
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if where == "planned":
-    records.Records.plan = lambda self, rows, plan=records.Records.plan: (plan(self, rows), die())
-elif where == "before staging":
-    submitting.Submissions._stage = die
-elif where == "after staging":
-    submitting.Submissions._step = die
-elif where == "submitted":
-    submitting.Submissions._submitted = die
-
-async def main():
-    async with ConnectionManager(control_dir=directory) as manager:
-        manager.register_cluster(1, alias, config_file=config, strict_host_key_checking="config")
-        options = ClusterOptions(directory=jobs)
-        async with RemoteRunner(manager, store=store, clusters={1: options}) as runner:
-            job = Job(script="echo ran >>../../runs", login_shell=False)
-            await runner.submit(1, job, key=key or None)
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("key", ["", "again"])
-@pytest.mark.parametrize("where", ["planned", "before staging", "after staging", "submitted"])
-async def test_a_program_that_is_killed_while_it_submits(
-    where: str, key: str, tmp_path: Path, short_dir: Path
-) -> None:
-    """Nothing is lost, and nothing doubled."""
-    cluster = ClusterOptions(directory=str(tmp_path / "jobs"))
-    async with PrivateServer(login_shell="/bin/sh") as server:
-        words = [where, short_dir / "c", server.config_file, server.alias]
-        words += [tmp_path / "jobs", tmp_path / "store", key]
-        killed = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", KILLED, *map(str, words)
-        )
-        assert await killed.wait() == -signal.SIGKILL
-        async with managed(server) as manager:
-            async with RemoteRunner(
-                manager, store=tmp_path / "store", clusters={1: cluster}
-            ) as jobs:
-                if key:
-                    job = script("echo ran >>../../runs")
-                    handle = await jobs.submit(1, job, key=key)
-                else:
-                    await jobs.recover()
-                    ((status,),) = [await jobs.list()]
-                    handle = status.handle
-                assert (await jobs.wait(handle, 30)).ok
-    assert (tmp_path / "jobs" / "runs").read_text() == "ran\n"
-
-
 async def test_the_server_is_killed_while_jobs_run(tmp_path: Path) -> None:
     cluster = ClusterOptions(directory=str(tmp_path / "jobs"))
     async with PrivateServer(login_shell="/bin/sh") as server:
@@ -390,3 +329,22 @@ async def test_subscribers_and_timeouts(tmp_path: Path) -> None:
         assert seen[-1] is JobState.COMPLETED
         with pytest.raises(sshmux.ConfigError, match="JobHandle"):
             await jobs.wait("no handle")  # type: ignore[arg-type]
+
+
+async def test_a_remote_that_takes_no_files(tmp_path: Path) -> None:
+    """A full disk: it is told in the remote's words, after a few tries, and nothing is left."""
+    (tmp_path / "bin").mkdir()
+    tar = tmp_path / "bin" / "tar"
+    tar.write_text("#!/bin/sh\necho 'tar: run: No space left on device' >&2\nexit 2\n")
+    tar.chmod(0o755)
+    cluster = ClusterOptions(directory=str(tmp_path / "jobs"))
+    options = {"SetEnv": f"PATH={tmp_path}/bin:{os.environ['PATH']}"}
+    async with (
+        PrivateServer(login_shell="/bin/sh", options=options) as server,
+        managed(server) as manager,
+        RemoteRunner(manager, store=tmp_path / "store", clusters={1: cluster}) as jobs,
+    ):
+        with pytest.raises(sshmux.SubmitRefused, match="No space left"):
+            await jobs.submit(1, script("true"))
+        assert jobs._cluster(1).remote.commands < 20
+    assert [name for name in os.listdir(tmp_path / "jobs") if name != "events"] == []
