@@ -28,6 +28,7 @@ from .sftp.context import SFTPClientContext
 from .system.contexts import AwaitableContext, OwnContext
 from .system.pty import Terminal, wanted_terminal
 from .system.tasks import run_to_end
+from .transfer.helpers import Helpers
 from .transfer.methods import TransferMethods
 
 Command = str | Sequence[str]
@@ -43,8 +44,9 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
     `wait_closed()`, or by using it as an async context manager.
     """
 
-    def __init__(self, link: Link, *, owned: bool = False) -> None:
+    def __init__(self, link: Link, *, owned: bool = False, helpers: Helpers | None = None) -> None:
         self._link = link
+        self._helpers = helpers
         self._owned = owned
         self._scope = Scope()
         self._closing: asyncio.Task[None] | None = None

@@ -54,6 +54,13 @@ _MOVING = (
         metavar="PATTERN",
         help="Take only files that fit. May be given several times.",
     ),
+    click.option(
+        "--streams",
+        type=click.IntRange(1, 64),
+        default=1,
+        metavar="N",
+        help="Move one large file over N sessions at once: for long ways.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing but errors."),
     click.option("--json", "as_json", is_flag=True, help="Print what was moved, as JSON."),
 )
@@ -97,7 +104,7 @@ def move(
     place: str,
 ) -> int:
     """Moves, shows how far it is, and says at the end what was moved."""
-    names = ("recurse", "preserve", "resume", "parents", "exclude", "include")
+    names = ("recurse", "preserve", "resume", "parents", "exclude", "include", "streams")
     how = {name: settings.pop(name) for name in names}
     how["verify"] = "sha256" if settings.pop("verify") else None
     quiet, as_json = settings.pop("quiet"), settings.pop("as_json")

@@ -13,6 +13,7 @@ from typing import Protocol
 from ..connection import Connection
 from ..session.link import Link
 from ..system.clock import now
+from ..transfer.helpers import Helpers
 from .slots import PooledConnection
 
 _FRAMES = 12  # of the borrower's stack are kept
@@ -46,7 +47,7 @@ class Waiting:
         return None
 
 
-class Lender(Protocol):
+class Lender(Helpers, Protocol):
     """What a borrow needs of the pool."""
 
     def take(self) -> PooledConnection[Link] | None:
@@ -96,7 +97,7 @@ class Borrow:
         self.since = now()
         self._frames = _stack(sys._getframe(1))
         pool.borrowed(self)
-        self._connection = Connection(member.connection)
+        self._connection = Connection(member.connection, helpers=pool)
         return self._connection
 
     async def __aexit__(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ..config import PoolConfig
@@ -16,6 +17,7 @@ from ..system.deadline import Deadline
 from ..system.tasks import TaskGroup, run_to_end
 from .borrow import Borrow, Waiting
 from .events import Event, Events, State
+from .guests import guests
 from .slots import PooledConnection, Slots
 from .stats import Counters, describe, metrics
 
@@ -144,14 +146,22 @@ class Pool:
         if at - member.last_used > _TOUCH_EVERY:
             member.connection.master.touch()
         member.mark_available(at)
+        self.settle(member, at)
+
+    def settle(self, member: Member, at: float) -> None:
+        """Somebody has left it: the next one may have the place, or it leaves the pool."""
         if self._closed is not None:
             return
-        if not member.in_use and (why := self.slots.overdue(member, at)):
+        if not member.is_busy and (why := self.slots.overdue(member, at)):
             stale = member.connection.usable and member.health_check_failures == 0
             self._retire(member, State.STALE if stale else State.UNHEALTHY, why)
         if self.slots.waiters:
             self.dispatch()
         self._watch_expiry()
+
+    def guests(self, link: Link, most: int) -> AbstractContextManager[Sequence[Link]]:
+        """Idle connections that help with a transfer: see `Helpers`."""
+        return guests(self, link, most)
 
     # Dialling
 
@@ -160,7 +170,7 @@ class Pool:
         if self._closed is not None:
             return
         for member in self.slots.unusable():
-            if not member.in_use:
+            if not member.is_busy:
                 self._retire(member, State.UNHEALTHY, "its control socket is gone")
         self.slots.hand_over(now())
         if refused := self.dialler.refused:
@@ -362,7 +372,7 @@ class Pool:
         self.counters.health_check_failures += 1
         member.health_check_failures += 1
         log.info("health check of slot %d of %r failed: %s", member.slot, self.cluster_id, error)
-        if member.health_check_failures < self.config.max_health_failures or member.in_use:
+        if member.health_check_failures < self.config.max_health_failures or member.is_busy:
             return
         if member in self.slots.members:
             member.connection.retire("it failed its health checks")

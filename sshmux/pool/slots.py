@@ -57,6 +57,7 @@ class PooledConnection(Generic[C]):
         interactive_login: a user had to log in for it: neither age nor idleness ends it.
         borrowers: how many have borrowed it (`sessions_per_connection`).
         uses: how often it was borrowed.
+        guests: transfers of other connections that use it while it is idle; it can be borrowed.
     """
 
     connection: C
@@ -69,6 +70,7 @@ class PooledConnection(Generic[C]):
     interactive_login: bool = field(default=False, kw_only=True)
     borrowers: int = field(default=0, init=False)
     uses: int = field(default=0, init=False)
+    guests: int = field(default=0, init=False)
     state: State = field(default=State.CREATED, init=False)
     age_jitter: float = field(default=0.0, kw_only=True, repr=False)
     observer: Observer[C] | None = field(default=None, kw_only=True, repr=False)
@@ -102,9 +104,14 @@ class PooledConnection(Generic[C]):
 
     def is_idle_too_long(self, max_idle: float, at: float | None = None) -> bool:
         """Whether nobody has used it for more than `max_idle` seconds, and it may be closed."""
-        if self.in_use or self.interactive_login:
+        if self.is_busy or self.interactive_login:
             return False
         return (now() if at is None else at) - self.last_used > max_idle
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it must not be closed: somebody has borrowed it, or is its guest."""
+        return self.in_use or self.guests > 0
 
     @property
     def is_closed(self) -> bool:
@@ -218,6 +225,12 @@ class Slots(Generic[C]):
             free.remove(best)
         return None
 
+    def idle(self, most: int) -> list[PooledConnection[C]]:
+        """Up to so many that nobody uses, the one used last first."""
+        found = [each for each in self.members if each.state is State.AVAILABLE]
+        found.sort(key=lambda member: (member.guests, -member.last_used))
+        return [each for each in found if each.connection.usable][: max(0, most)]
+
     def take(self, at: float) -> PooledConnection[C] | None:
         """Lends a member at once, unless somebody waits already or none is free."""
         if self.waiters:
@@ -256,7 +269,7 @@ class Slots(Generic[C]):
         """Members that are due to leave at the time `at`. Nothing in use ever is."""
         found = []
         for member in self.members:
-            if member.in_use or member.is_closed:
+            if member.is_busy or member.is_closed:
                 continue
             if member.is_stale(self._max_age(member), at):
                 found.append(Expired(member, State.STALE, "older than max_age"))
@@ -283,7 +296,7 @@ class Slots(Generic[C]):
                     member.last_used + self.config.max_idle,
                 )
                 for member in self.members
-                if not member.in_use and not member.interactive_login
+                if not member.is_busy and not member.interactive_login
             ),
             default=None,
         )

@@ -37,6 +37,7 @@ class ExecutionOptions:
         input: bytes for its stdin; None for the null device, unless `stdin` is given.
         stdin: a descriptor for its stdin; it stays the caller's. Like `input`, it does not leave
             before the command has announced itself: another program may be there to read it.
+        stdin_most: bytes of `stdin`, from where it is, that are its input; None for all.
         stdout: called with each piece of output as it arrives; or what collects it; or a
             descriptor that it goes to, which stays the caller's.
         stderr: called with each piece of it.
@@ -57,6 +58,7 @@ class ExecutionOptions:
     line: str
     input: bytes | None = None
     stdin: int | None = None
+    stdin_most: int | None = None
     stdout: Sink | BytesIO | int = field(default=lambda _: None)
     stderr: Sink = field(default=lambda _: None)
     vital: bool = False
@@ -172,12 +174,14 @@ class Execution:
                 self.pty = self._open_terminal(request.terminal)
                 stdin = self.pty.session_end
                 theirs.append(stdin)
-            elif request.stdin is not None and not waits and not request.feed:
+            elif request.stdin is not None and not (waits or request.feed or request.stdin_most):
                 stdin = request.stdin
             elif request.input or request.feed or request.stdin is not None:
                 data = None if request.feed else request.input
                 self._input = SessionInput(
-                    data, request.stdin, request.greeting, shared=request.feed
+                    *(data, request.stdin, request.greeting),
+                    most=request.stdin_most,
+                    shared=request.feed,
                 )
                 stdin = self._input.reading
                 theirs.append(stdin)

@@ -34,6 +34,11 @@ class SessionGate:
         return max(1, self.max_sessions - 1)
 
     @property
+    def free(self) -> int:
+        """Places that can be had without waiting."""
+        return max(0, self.limit - self.inside - len(self._queue))
+
+    @property
     def control(self) -> asyncio.Lock:
         """The place that is kept; whoever holds the lock may use it."""
         return self._control

@@ -15,6 +15,7 @@ class SessionInput:
     Parameters:
         data: the bytes; None if somebody else writes: see `take`.
         source: the descriptor instead, which stays the caller's.
+        most: bytes of the descriptor's, if it may have more.
         shared: the descriptor's end is not the end: somebody else writes then.
         greeting: goes in at once: 4 KiB at the most.
     """
@@ -25,6 +26,7 @@ class SessionInput:
         source: int | None = None,
         greeting: bytes = b"",
         *,
+        most: int | None = None,
         shared: bool = False,
     ) -> None:
         self._data = data
@@ -33,7 +35,8 @@ class SessionInput:
         self.reading, self._writing = os.pipe()  # the session's, and ours
         try:
             if source is not None:
-                self._feed = Feed(os.dup(source), os.dup(self._writing) if shared else self.take())
+                into = os.dup(self._writing) if shared else self.take()
+                self._feed = Feed(os.dup(source), into, most)
             elif greeting:
                 os.write(self._writing, greeting)  # an empty pipe: there is room
         except BaseException:

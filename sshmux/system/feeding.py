@@ -22,12 +22,17 @@ _UNABLE = {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES}
 
 
 class Feed:
-    """Moves what a descriptor has into a pipe. Both are its own, and closed in the end."""
+    """Moves what a descriptor has into a pipe. Both are its own, and closed in the end.
 
-    def __init__(self, source: int, target: int) -> None:
+    Parameters:
+        most: bytes after which it ends, if the descriptor has more.
+    """
+
+    def __init__(self, source: int, target: int, most: int | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._source = source
         self._target = target
+        self._left = sys.maxsize if most is None else most
         self._rest = memoryview(b"")  # was read, and not written yet
         self._splicing = hasattr(os, "splice") and sys.platform == "linux"
         self._pollable = True  # until the loop says otherwise: a file is always ready
@@ -85,17 +90,21 @@ class Feed:
             self._await_source()
 
     def _splice(self) -> int:
+        most = min(_PIECE, self._left)
         try:
-            return os.splice(self._source, self._target, _PIECE, flags=os.SPLICE_F_NONBLOCK)
+            moved = os.splice(self._source, self._target, most, flags=os.SPLICE_F_NONBLOCK)
         except OSError as error:
             if error.errno not in _UNABLE:
                 raise
             self._splicing = False
             return self._copy()
+        self._left -= moved
+        return moved
 
     def _copy(self) -> int:
         if not self._rest:
-            self._rest = memoryview(os.read(self._source, _COPIED))
+            self._rest = memoryview(os.read(self._source, min(_COPIED, self._left)))
+            self._left -= len(self._rest)
             if not self._rest:
                 return 0
         written = self._put(self._target, self._rest)

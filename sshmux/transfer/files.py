@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ class TransferOptions:
     follow_symlinks: bool | None = None
     on_change: str = "error"
     selection: Selection | None = None
+    streams: int = 1
 
     @property
     def accepts(self) -> bool:
@@ -76,7 +77,7 @@ async def put_file(
         name: what it is called in a directory that is the target; None for its own name.
     """
     name = os.path.basename(source) if name is None else name
-    with _opened(source, os.O_RDONLY, source, target) as opened, _whole(opened) as file:
+    with opened(source, os.O_RDONLY, source, target) as given, whole(given) as file:
         found, at = os.fstat(file), 0
         args = scripts.place(target, name, secrets.token_hex(6), options.flags)
         if options.resume:
@@ -91,20 +92,20 @@ async def put_file(
             at,
         )
         with report_progress(
-            options.progress, source, target, found.st_size, partial(_position, file)
+            options.progress, source, target, found.st_size, partial(position, file)
         ):
             said = await remote.run(command, stdin=file)
         if said.status != 0:
             raise reports.failure(said.stderr, said.status, source, target)
         if options.verify:
-            await _verify_there(remote, said, file, source, target)
+            await verify_there(remote, said, file, source, target)
         elif "done" not in said.words:
             raise reports.failure(said.stderr, said.status, source, target)
         return found.st_size
 
 
 @contextlib.contextmanager
-def _whole(file: int) -> Iterator[int]:
+def whole(file: int) -> Iterator[int]:
     """A file that knows its size. Those in /proc say that they have none: they are read first."""
     if os.fstat(file).st_size or not (data := os.pread(file, _PIECE, 0)):
         yield file
@@ -125,17 +126,17 @@ async def _offset_on_remote(remote: Remote, args: tuple[str, ...], file: int, si
     there = reports.number(have)
     if there is None or not 0 < there <= size:
         return 0
-    return there if digest == await _digest(file, there) else 0
+    return there if digest == await checksum(file, there) else 0
 
 
-async def _verify_there(
+async def verify_there(
     remote: Remote, said: ScriptResult, file: int, source: str, target: str
 ) -> None:
     names = said.names
     if len(names) != 2:
         raise reports.failure(said.stderr, said.status, source, target)
     try:
-        if said.words.get("sum") != await _digest(file):
+        if said.words.get("sum") != await checksum(file):
             raise VerifyError(f"{source} to {target}: the checksums differ; nothing was changed")
         done = await remote.run(scripts.words(scripts.FINISH, *names))
     except BaseException:
@@ -145,11 +146,21 @@ async def _verify_there(
         raise reports.failure(done.stderr, done.status, source, target)
 
 
-async def get_file(remote: Remote, source: str, target: str, options: TransferOptions) -> int:
+Fetch = Callable[[Remote, str, str, int, str, TransferOptions], Awaitable[ScriptResult]]
+
+
+async def get_file(
+    remote: Remote,
+    source: str,
+    target: str,
+    options: TransferOptions,
+    fetch: Fetch | None = None,
+) -> int:
     """Fetches a file; the bytes of it.
 
     Parameters:
         target: the name here, whole.
+        fetch: brings its bytes into a part, which it gets as a descriptor and as a path.
     """
     if (device := _device(target, source)) is not None:
         return await _get_to_device(remote, source, device, options)
@@ -161,21 +172,16 @@ async def get_file(remote: Remote, source: str, target: str, options: TransferOp
         flags = os.O_RDWR | os.O_CREAT | (0 if options.resume or not options.atomic else os.O_EXCL)
         if options.atomic:
             flags |= os.O_NOFOLLOW
-        with _opened(part, flags, source, target) as file:
+        with opened(part, flags, source, target) as file:
             if options.resume:
-                _check_ours(file, part, source, target)
+                check_ours(file, part, source, target)
             if options.atomic and not options.resume:
                 undo.callback(_unlink, part)
-            at = 0
-            if options.resume:
-                at = await _offset_here(remote, source, target, file)
-            os.ftruncate(file, at)
-            os.lseek(file, at, os.SEEK_SET)
-            said = await _fetch(remote, source, target, file, at, options)
+            said = await (fetch or fetch_whole)(remote, source, target, file, part, options)
             await _check(said, file, source, target, options)
             if options.verify:
                 sums = await remote.run(scripts.words(scripts.SUM, source))
-                if sums.words.get("sum") != await _digest(file):
+                if sums.words.get("sum") != await checksum(file):
                     raise VerifyError(
                         f"{source} to {target}: the checksums differ; nothing was changed"
                     )
@@ -214,7 +220,7 @@ async def _get_to_device(remote: Remote, source: str, device: str, options: Tran
         said = await remote.run(scripts.words(scripts.GET, source, 0, "-"), stdout=write)
     finally:
         os.close(file)
-    size = _told_size(said, source, device)
+    size = told_size(said, source, device)
     if said.status != 0:
         raise reports.failure(said.stderr, said.status, source, device)
     if size != moved and size and not options.accepts:
@@ -222,23 +228,28 @@ async def _get_to_device(remote: Remote, source: str, device: str, options: Tran
     return moved
 
 
-def _check_ours(file: int, part: str, source: str, target: str) -> None:
+def check_ours(file: int, part: str, source: str, target: str) -> None:
     """A part's name can be foretold, and others may be able to write to the directory."""
     found = os.fstat(file)
     if found.st_uid != os.geteuid() or found.st_nlink != 1:
         raise TransferDenied(f"{source} to {target}: {part} is not yours alone: remove it")
 
 
-async def _fetch(
-    remote: Remote, source: str, target: str, file: int, at: int, options: TransferOptions
+async def fetch_whole(
+    remote: Remote, source: str, target: str, file: int, part: str, options: TransferOptions
 ) -> ScriptResult:
-    total = 0
+    """Brings a file's bytes over one session, behind those that are there already."""
+    at = total = 0
+    if options.resume:
+        at = await _offset_here(remote, source, target, file)
+    os.ftruncate(file, at)
+    os.lseek(file, at, os.SEEK_SET)
     if options.progress is not None:
-        total = _told_size(
+        total = told_size(
             await remote.run(scripts.words(scripts.GET, source, 0, "n")), source, target
         )
     command = scripts.words(scripts.GET, source, at, options.flags)
-    with report_progress(options.progress, source, target, total, partial(_position, file)):
+    with report_progress(options.progress, source, target, total, partial(position, file)):
         return await remote.run(command, stdout=file)
 
 
@@ -249,11 +260,11 @@ async def _offset_here(remote: Remote, source: str, target: str, file: int) -> i
     said = await remote.run(scripts.words(scripts.GET, source, have, "hn"))
     told, *_, digest = [*said.words.get("size", "").split(), "", ""][:4]
     size = reports.number(told)
-    same = size is not None and size >= have and digest == await _digest(file, have)
+    same = size is not None and size >= have and digest == await checksum(file, have)
     return have if same else 0
 
 
-def _told_size(said: ScriptResult, source: str, target: str) -> int:
+def told_size(said: ScriptResult, source: str, target: str) -> int:
     size = reports.number(said.words.get("size", "").partition(" ")[0])
     if size is None:
         raise reports.failure(said.stderr, said.status, source, target)
@@ -263,7 +274,7 @@ def _told_size(said: ScriptResult, source: str, target: str) -> int:
 async def _check(
     said: ScriptResult, file: int, source: str, target: str, options: TransferOptions
 ) -> None:
-    size = _told_size(said, source, target)
+    size = told_size(said, source, target)
     have = os.fstat(file).st_size
     if said.status == 0 and (have == size or options.accepts):
         return
@@ -310,7 +321,7 @@ def mask() -> int:
     return mask
 
 
-def _position(file: int) -> int:
+def position(file: int) -> int:
     """Where the session is in the file: the position is one for all who have it open."""
     try:
         return os.lseek(file, 0, os.SEEK_CUR)
@@ -318,7 +329,7 @@ def _position(file: int) -> int:
         return 0
 
 
-async def _digest(file: int, size: int | None = None) -> str:
+async def checksum(file: int, size: int | None = None) -> str:
     return await threads.run(partial(_sha256, os.dup(file), size))
 
 
@@ -339,7 +350,7 @@ def _unlink(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: str, flags: int, source: str, target: str) -> Iterator[int]:
+def opened(path: str, flags: int, source: str, target: str) -> Iterator[int]:
     try:
         file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     except OSError as error:

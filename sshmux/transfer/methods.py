@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..session.execution import Scope
 from ..session.link import Link
+from .helpers import Helpers
 
 if TYPE_CHECKING:
     from ..session.completed import CompletedProcess
@@ -21,12 +22,15 @@ AnyPath = str | bytes | os.PathLike[str]
 Paths = AnyPath | Sequence[AnyPath]
 OnChange = Literal["error", "accept"]
 
+_MOST_STREAMS = 64
+
 
 class TransferMethods:
     """Files and trees, to there and from there."""
 
     _link: Link
     _scope: Scope
+    _helpers: Helpers | None
 
     async def put(
         self,
@@ -43,6 +47,7 @@ class TransferMethods:
         on_change: OnChange = "error",
         exclude: Patterns = (),
         include: Patterns = (),
+        streams: int = 1,
         progress: ProgressHandler | None = None,
     ) -> TransferResult:
         """Sends files. Their bytes go from the file to the session, not through Python.
@@ -68,6 +73,8 @@ class TransferMethods:
             exclude: a pattern, or several, of what is left out, with all that is in it: `*.o`,
                 `build/` (directories), `/data/tmp/**` (from the name of a source on).
             include: patterns of the only files that are taken, or of directories which hold them.
+            streams: how many sessions one large file may go over at once, where the way is long
+                and the line fast: see docs/files.md. Fewer if there is no room for more.
             progress: called with source, target, the bytes so far and in all, ten times a second.
 
         Raises:
@@ -80,7 +87,7 @@ class TransferMethods:
 
         options = _how(
             *(recurse, preserve, atomic, resume, verify, parents, progress),
-            *(follow_symlinks, on_change, exclude, include),
+            *(follow_symlinks, on_change, exclude, include, streams),
         )
         if is_inlet(localpaths):
             from .objects import put_object
@@ -88,7 +95,7 @@ class TransferMethods:
             source = cast("Inlet", localpaths)
             return await put_object(self._link, self._scope, source, remotepath, options)
         paths = cast("Paths", localpaths)
-        return await put(self._link, self._scope, paths, remotepath, options)
+        return await put(self._link, self._scope, paths, remotepath, options, self._helpers)
 
     async def rsync(
         self, source: AnyPath, destination: AnyPath, *options: str
@@ -129,6 +136,7 @@ class TransferMethods:
         on_change: OnChange = "error",
         exclude: Patterns = (),
         include: Patterns = (),
+        streams: int = 1,
         progress: ProgressHandler | None = None,
     ) -> TransferResult:
         """Fetches files: see `put`, with the sides exchanged. Patterns are the remote's.
@@ -143,7 +151,7 @@ class TransferMethods:
 
         options = _how(
             *(recurse, preserve, atomic, resume, verify, parents, progress),
-            *(follow_symlinks, on_change, exclude, include),
+            *(follow_symlinks, on_change, exclude, include, streams),
         )
         if is_outlet(localpath):
             from .objects import get_object
@@ -151,7 +159,7 @@ class TransferMethods:
             target = cast("Writable", localpath)
             return await get_object(self._link, self._scope, remotepaths, target, options)
         place = cast("AnyPath", localpath)
-        return await get(self._link, self._scope, remotepaths, place, options)
+        return await get(self._link, self._scope, remotepaths, place, options, self._helpers)
 
 
 def _how(
@@ -166,7 +174,9 @@ def _how(
     on_change: str,
     exclude: Patterns,
     include: Patterns,
+    streams: int,
 ) -> Any:
+    from ..checks import check_int
     from ..errors import ConfigError
     from ..system.selection import Selection
     from .files import TransferOptions
@@ -177,7 +187,8 @@ def _how(
         raise ConfigError("atomic=False: there is nothing to resume, or to verify before it counts")
     if on_change not in ("error", "accept"):
         raise ConfigError(f'on_change={on_change!r}: use "error" or "accept"')
+    check_int("streams", streams, 1, _MOST_STREAMS)
     return TransferOptions(
         *(preserve, atomic, resume, verify, parents, recurse, progress),
-        *(follow_symlinks, on_change, Selection.of(exclude, include)),
+        *(follow_symlinks, on_change, Selection.of(exclude, include), streams),
     )

@@ -51,8 +51,18 @@ class Remote:
         self._scope = scope
 
     @property
-    def address(self) -> str:
+    def link(self) -> Link:
+        """The link that it is."""
+        return self._link
+
+    @property
+    def scope(self) -> Scope:
         """Whose it is."""
+        return self._scope
+
+    @property
+    def address(self) -> str:
+        """Where it leads."""
         return self._link.config.address
 
     async def run(
@@ -60,17 +70,28 @@ class Remote:
         words: list[str],
         *,
         stdin: int | None = None,
+        stdin_most: int | None = None,
         stdout: int | Callable[[bytes], object] | None = None,
+        heard: Callable[[ScriptResult], object] | None = None,
     ) -> ScriptResult:
-        """Runs a script; its stdin and stdout are descriptors, which stay the caller's."""
+        """Runs a script; its stdin and stdout are descriptors, which stay the caller's.
+
+        Parameters:
+            stdin_most: so many bytes of stdin only, from where it is.
+            heard: called with what it has reported so far, in whole lines and names, as it comes.
+        """
         self._scope.check()
-        heard = bytearray()
+        said = bytearray()
 
         def hear(data: bytes) -> None:
-            heard.extend(data)
-            del heard[:-_KEPT]
+            said.extend(data)
+            del said[:-_KEPT]
+            if heard is not None:
+                whole = max(said.rfind(b"\n"), said.rfind(b"\0")) + 1
+                heard(ScriptResult(-1, os.fsdecode(bytes(said[:whole]))))
 
-        request = ExecutionOptions("", stdin=stdin, stderr=hear)
+        request = ExecutionOptions("", stdin=stdin, stderr=hear, live=heard is not None)
+        request.stdin_most = stdin_most
         if stdout is not None:
             request.stdout = stdout
         if needs_shell(words, None):
@@ -82,7 +103,7 @@ class Remote:
             lost = TransferInterrupted(str(error))
             lost.started = error.started
             raise lost from error
-        return ScriptResult(status, os.fsdecode(bytes(heard)))
+        return ScriptResult(status, os.fsdecode(bytes(said)))
 
     async def output(self, words: list[str]) -> tuple[ScriptResult, bytes]:
         """Runs a script for what it writes, which is little. Raises `TransferError` for much."""

@@ -11,8 +11,10 @@ from functools import partial
 from ..errors import ConfigError, Error, SourceNotFound, TransferError
 from ..session.execution import Scope
 from ..session.link import Link
-from . import local_sources, scripts, trees
-from .files import TransferOptions, get_file, put_file, threads
+from . import local_sources, scripts, streamed_get, streamed_put, trees
+from .files import TransferOptions, threads
+from .helpers import Helpers
+from .lanes import lanes
 from .patterns import has_magic, last_name
 from .remote import Remote
 from .sources import (
@@ -56,7 +58,12 @@ def _listed(paths: Paths) -> list[str]:
 
 
 async def put(
-    link: Link, scope: Scope, local: Paths, remote: AnyPath, options: TransferOptions
+    link: Link,
+    scope: Scope,
+    local: Paths,
+    remote: AnyPath,
+    options: TransferOptions,
+    helpers: Helpers | None = None,
 ) -> TransferResult:
     """See `Connection.put`."""
     begun, named = time.monotonic(), _listed(local)
@@ -65,7 +72,8 @@ async def put(
     try:
         sources = _movable(found, target, options)
         if _is_single(found, options):
-            size = await put_file(there, found[0].path, target, options)
+            with lanes(there, helpers, options.streams) as ways:
+                size = await streamed_put.put_file(ways, found[0].path, target, options)
             return _result(found, 1, size, begun)
         _check_many(options)
         files, size = await trees.put_trees(there, sources, target, options, many=len(found) > 1)
@@ -76,7 +84,12 @@ async def put(
 
 
 async def get(
-    link: Link, scope: Scope, remote: Paths, local: AnyPath, options: TransferOptions
+    link: Link,
+    scope: Scope,
+    remote: Paths,
+    local: AnyPath,
+    options: TransferOptions,
+    helpers: Helpers | None = None,
 ) -> TransferResult:
     """See `Connection.get`."""
     begun, named = time.monotonic(), [scripts.remote_path(name) for name in _listed(remote)]
@@ -90,7 +103,8 @@ async def get(
         sources = _movable(found, target, options)
         if _is_single(found, options):
             place = _place_here(target, found[0].path)
-            size = await get_file(there, found[0].path, place, options)
+            with lanes(there, helpers, options.streams) as ways:
+                size = await streamed_get.get_file(ways, found[0].path, place, options)
             return _result(found, 1, size, begun)
         _check_many(options)
         files, size = await trees.get_trees(there, sources, target, options, many=len(found) > 1)
