@@ -98,6 +98,16 @@ def sleepers(seconds: str) -> list[psutil.Process]:
     return found
 
 
+def zeros(path: Path, size: int) -> None:
+    """A file of zeros that has no holes."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            while file.tell() < size:
+                file.write(bytes(min(1_000_000, size - file.tell())))
+
+
 async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
     """Waits for what another process does, where there is no event to wait for."""
     deadline = time.monotonic() + patience

@@ -12,7 +12,7 @@ from ..errors import ConfigError, TransferError, VerifyError
 from ..system.selection import Patterns, Selection
 from ..system.tasks import run_to_end
 from . import finding, reports, scripts
-from .files import TransferOptions
+from .options import TransferOptions
 from .patterns import last_name
 from .remote import Remote, ScriptResult
 from .sources import DIRECTORIES, FILE, Source, check_names, check_sources, selected, streams
@@ -123,7 +123,7 @@ async def _tree(
     where = scripts.place(place, source.name or ".", secrets.token_hex(6), flags)
     refused = finding.foreign(stream.selection) if stream.selection is not None else ()
     sent, got = await _pipe(
-        *(one, packing(stream, TransferOptions())),
+        *(one, packing(stream, TransferOptions(), holes=False)),
         *(two, scripts.words(scripts.UNPACK, *where, *refused)),
     )
     names = got.names

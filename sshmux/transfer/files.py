@@ -10,7 +10,6 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,50 +21,15 @@ from ..errors import (
     TransferError,
     VerifyError,
 )
-from ..system.selection import Selection
 from ..system.tasks import Threads
-from . import reports, scripts
-from .progress import ProgressHandler, report_progress
+from . import holes, reports, scripts
+from .options import TransferOptions
+from .progress import report_progress
 from .remote import Remote, ScriptResult
 
 _PIECE = 1024 * 1024
 _UNTOLD = 64 * 1024 * 1024  # bytes of a file that says it has none
 threads = Threads(2, linger=5)  # for what may block on a file here
-
-
-@dataclass(frozen=True)
-class TransferOptions:
-    """How to move: see `Connection.put`."""
-
-    preserve: bool = False
-    atomic: bool = True
-    resume: bool = False
-    verify: str | None = None
-    parents: bool = False
-    recurse: bool = False
-    progress: ProgressHandler | None = None
-    follow_symlinks: bool | None = None
-    on_change: str = "error"
-    selection: Selection | None = None
-    streams: int = 1
-
-    @property
-    def accepts(self) -> bool:
-        """Whether a source may change while it is read."""
-        return self.on_change == "accept"
-
-    @property
-    def flags(self) -> str:
-        """For the scripts."""
-        given = {
-            "p": self.preserve,
-            "d": not self.atomic,
-            "r": self.resume and self.atomic,
-            "v": bool(self.verify),
-            "m": self.parents,
-            "a": self.accepts,
-        }
-        return "-" + "".join(letter for letter, wanted in given.items() if wanted)
 
 
 async def put_file(
@@ -91,10 +55,13 @@ async def put_file(
             scripts.stamp(found.st_mtime),
             at,
         )
-        with report_progress(
-            options.progress, source, target, found.st_size, partial(position, file)
-        ):
-            said = await remote.run(command, stdin=file)
+        said = None
+        if options.sparse and file == given and holes.has_holes(found):
+            said = await _send_holes(remote, command, source, target, found.st_size, options)
+        if said is None:
+            where = partial(position, file)
+            with report_progress(options.progress, source, target, found.st_size, where):
+                said = await remote.run(command, stdin=file)
         if said.status != 0:
             raise reports.failure(said.stderr, said.status, source, target)
         if options.verify:
@@ -102,6 +69,28 @@ async def put_file(
         elif "done" not in said.words:
             raise reports.failure(said.stderr, said.status, source, target)
         return found.st_size
+
+
+async def _send_holes(
+    remote: Remote,
+    command: list[str],
+    source: str,
+    target: str,
+    size: int,
+    options: TransferOptions,
+) -> ScriptResult | None:
+    """Sends a file as an archive. None where the remote cannot unpack it."""
+    name = os.path.basename(source)
+    at = command.index(scripts.PUT) + 2 + scripts.FLAGS
+    command = [*command[:at], command[at] + "z", *command[at + 1 :], name]
+    said, why = await holes.send(remote, command, source, target, size, options.progress)
+    if "plain" in said.words:
+        return None
+    if why and said.status == 0:
+        await remote.tidy(*said.names[:1])
+    if why and (said.status or not options.accepts):
+        raise reports.failure(why, 1, source, target)
+    return said
 
 
 @contextlib.contextmanager
@@ -178,6 +167,8 @@ async def get_file(
             if options.atomic and not options.resume:
                 undo.callback(_unlink, part)
             said = await (fetch or fetch_whole)(remote, source, target, file, part, options)
+            if said.status == 0 and "holes" in said.words and options.sparse:
+                await holes.unpack(file, part, source, target)
             await _check(said, file, source, target, options)
             if options.verify:
                 sums = await remote.run(scripts.words(scripts.SUM, source))
@@ -248,7 +239,8 @@ async def fetch_whole(
         total = told_size(
             await remote.run(scripts.words(scripts.GET, source, 0, "n")), source, target
         )
-    command = scripts.words(scripts.GET, source, at, options.flags)
+    flags = options.flags + "z" * options.sparse
+    command = scripts.words(scripts.GET, source, at, flags)
     with report_progress(options.progress, source, target, total, partial(position, file)):
         return await remote.run(command, stdout=file)
 

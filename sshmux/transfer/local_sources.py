@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..errors import SourceNotFound, TransferError
 from ..system.selection import Selection
+from .holes import has_holes
 from .scripts import DEEPEST
 from .sources import (
     DIRECTORY,
@@ -56,11 +57,13 @@ class Measure:
     Attributes:
         files: how many files and links there are.
         size: of the files, in bytes.
+        holes: whether a file has some.
         chosen: of each source the paths below it ("" for itself), if not all of them go.
     """
 
     files: int = 0
     size: int = 0
+    holes: bool = False
     chosen: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -77,10 +80,12 @@ def measure(
     found = Measure()
     for source in sources:
         chosen: list[str] = []
-        for path, size in _walk(source, follow_symlinks, selection, what):
-            if size is not None:
+        for path, file in _walk(source, follow_symlinks, selection, what):
+            if file is not None:
                 found.files += 1
-                found.size += size
+                if stat.S_ISREG(file.st_mode):
+                    found.size += file.st_size
+                    found.holes = found.holes or has_holes(file)
             if selection is not None:
                 chosen.append(path)
         found.chosen[source.path] = chosen
@@ -89,11 +94,11 @@ def measure(
 
 def _walk(
     source: Source, follow_symlinks: bool | None, selection: Selection | None, what: str
-) -> Iterator[tuple[str, int | None]]:
-    """Each path below a source with its size; None for a directory, 0 for a link."""
+) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Each path below a source, and what it is, with None for a directory."""
     named = os.stat(source.path, follow_symlinks=follow_symlinks is not False)
     if not stat.S_ISDIR(named.st_mode):
-        yield "", named.st_size if stat.S_ISREG(named.st_mode) else 0
+        yield "", named
         return
     follow = follow_symlinks is True
     left = [("", 0)]
@@ -111,9 +116,9 @@ def _walk(
             if directory:
                 left.append((below, depth + 1))
             elif entry.is_file(follow_symlinks=follow):
-                yield below, entry.stat(follow_symlinks=follow).st_size
+                yield below, entry.stat(follow_symlinks=follow)
             elif entry.is_symlink():
-                yield below, 0
+                yield below, entry.stat(follow_symlinks=False)
 
 
 def _entries(directory: str, *, strict: bool) -> list[os.DirEntry[str]]:

@@ -70,15 +70,22 @@ class Tar:
 
 @contextlib.asynccontextmanager
 async def running(
-    words: Sequence[str], *, packs: bool, names: Iterable[str] | None = None
+    words: Sequence[str],
+    *,
+    packs: bool,
+    names: Iterable[str] | None = None,
+    archive: int | None = None,
+    holes: bool = False,
 ) -> AsyncIterator[Tar]:
     """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block.
 
     Parameters:
         names: of what is packed, for `CHOSEN` among the words.
+        archive: an open file that is unpacked in place of what comes by the pipe.
+        holes: of files that have some only the rest is packed, where tar can do that.
     """
     with _listed(names) as listed:
-        tar = _start(words, packs, listed)
+        tar = _start(words, packs, listed if archive is None else archive, holes)
     with contextlib.closing(tar.heard):
         try:
             yield tar
@@ -101,7 +108,7 @@ def _listed(names: Iterable[str] | None) -> Iterator[int | None]:
         yield file.fileno()
 
 
-def _start(words: Sequence[str], packs: bool, listed: int | None) -> Tar:
+def _start(words: Sequence[str], packs: bool, stdin: int | None, holes: bool) -> Tar:
     if shutil.which(words[0]) is None:
         raise ConfigError("tar was not found on this machine: install it, or use SFTP")
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
@@ -113,17 +120,26 @@ def _start(words: Sequence[str], packs: bool, listed: int | None) -> Tar:
         ours.callback(heard.close)
         its.callback(os.close, end)
         pipe = {"stdout" if packs else "stdin": given}
-        if listed is not None:
-            pipe["stdin"] = listed
-        child = spawn(words, stderr=end, env=_environment(), **pipe)
+        if stdin is not None:
+            pipe["stdin"] = stdin
+        child = spawn(words, stderr=end, env=_environment(holes), **pipe)
         ours.pop_all()
     return Tar(child, heard, end_of_pipe)
 
 
-def _environment() -> dict[str, str]:
+def _environment(holes: bool) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     # macOS's tar would else add a file of its own for each file with extended attributes.
-    return dict(kept, LC_ALL="C", COPYFILE_DISABLE="1")
+    own = {"LC_ALL": "C", "COPYFILE_DISABLE": "1"}
+    if holes:
+        own["TAR_OPTIONS"] = "--sparse"  # GNU's; others know nothing of it
+    return kept | own
+
+
+def knows_holes() -> bool:
+    """Whether it can unpack an archive that tells of holes. (BusyBox's cannot.)"""
+    found = os.path.basename(os.path.realpath(shutil.which("tar") or ""))
+    return found in ("tar", "gtar", "bsdtar")
 
 
 def unpacking(into: str, *, preserve: bool) -> list[str]:

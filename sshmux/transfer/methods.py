@@ -179,7 +179,7 @@ def _how(
     from ..checks import check_int
     from ..errors import ConfigError
     from ..system.selection import Selection
-    from .files import TransferOptions
+    from .options import TransferOptions
 
     if verify not in (None, "sha256"):
         raise ConfigError(f'verify={verify!r}: use "sha256", or None')

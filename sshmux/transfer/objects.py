@@ -19,7 +19,8 @@ from ..session.execution import Scope
 from ..session.link import Link
 from ..session.objects import Inlet, Outlet, Writable, check_kind, is_text, pieces
 from . import scripts
-from .files import TransferOptions, get_file, mask, put_file, threads
+from .files import get_file, mask, put_file, threads
+from .options import TransferOptions
 from .patterns import has_magic
 from .remote import Remote
 from .transfers import AnyPath, TransferResult

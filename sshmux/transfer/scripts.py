@@ -13,6 +13,7 @@ import time
 from ..errors import ConfigError
 
 MARK = "sshmux-transfer"
+FLAGS = 5  # which of the arguments of PUT, from 0, are its flags
 DEEPEST = 64  # directories in directories, as sftp's own
 
 # Nothing of the account's environment may change what the programs do; `~` is the home, and so is
@@ -51,7 +52,14 @@ _OURS = """ours() { [ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || return 1
 set -- $(ls -ln -- "$1"); [ "$2" = 1 ]; }
 """
 
-# And: $7 size, $8 mode, $9 time, $10 offset. The part is made by us alone (`set -C` is O_EXCL),
+# What knows archives of files with holes.
+_KNOWS_HOLES = """knows_holes() {
+case $(tar --version 2>&1) in *GNU\\ tar*|*bsdtar*) ;; *) false;; esac
+}
+"""
+
+# And: $7 size, $8 mode, $9 time, $10 offset; with `z` an archive comes, of a file with holes, named
+# $11: it is unpacked in a directory of ours. The part is made by us alone (`set -C` is O_EXCL),
 # with its permissions where the umask can give them, and written by its descriptor: so it does not
 # matter what others do with its name.
 PUT = (
@@ -59,22 +67,25 @@ PUT = (
     + _PLACE
     + _THROUGH
     + _OURS
+    + _KNOWS_HOLES
     + """[ -d "$f" ] && no isdir "$f"
-x=$6
+x=$6 q=
 if [ -e "$f" ] && [ ! -f "$f" ]; then [ -c "$f" ] || no special; x=-d${6#-}; fi
 m=$8
 case $x in *p*) ;; *) m=$(umask); m=$(printf %o $(( 0$8 & ~0$m )));; esac
 case $x in *d*) p=$f;; *r*) p=$d/.$b.sshmux-part;; *) p=$d/.sshmux-$5-part;; esac
-case $x in *d*|*r*) ;; *) trap 'rm -f -- "$p"' 0;; esac
+case $x in *z*) case $x in *d*|*r*) no plain;; esac; knows_holes || no plain; q=$p p=$p/${11};; esac
+case $x in *d*|*r*) ;; *z*) trap 'wipe "$q"' 0;; *) trap 'rm -f -- "$p"' 0;; esac
 trap 'exit 1' 1 2 13 15
 made=
 case $x$m in
 *[rp]*|*[1357]*) umask 077;;
 *) umask "$(printf %o $(( 0777 & ~0$m )))"; made=y;;
 esac
-case $x in *d*) made=;; esac
+case $x in *d*|*z*) made=;; esac
 case $x in
 *d*) e=$( { cat > "$p"; } 2>&1 ) || no write "$e";;
+*z*) e=$(umask 077; { mkdir -- "$q" && tar -xmof - -C "$q"; } 2>&1) || no write "$e";;
 *r*) if [ "${10}" = 0 ]; then
 if [ -e "$p" ] || [ -L "$p" ]; then { ours "$p" && rm -f -- "$p"; } || no part "$p"; fi
 e=$( { set -C; : > "$p"; } 2>&1 ) || no write "$e"
@@ -92,18 +103,23 @@ fi
 case $x in *v*) e=$(hash < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
 [ "$p" = "$f" ] || e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 trap - 0
+[ -z "$q" ] || rmdir -- "$q"
 say done
 """
 )
 
 # $1 the finished part, $2 its name
+_LEAVE = """leave() { case $1 in */.sshmux-*-part/*) rmdir -- "${1%/*}";; esac; }
+"""
 FINISH = (
     _COMMON
-    + """e=$(mv -f -- "$1" "$2" 2>&1) || { rm -f -- "$1"; no write "$e"; }
+    + _LEAVE
+    + """e=$(mv -f -- "$1" "$2" 2>&1) || { rm -f -- "$1"; leave "$1"; no write "$e"; }
+leave "$1"
 say done
 """
 )
-DROP = _COMMON + 'wipe "$@"\n'
+DROP = _COMMON + _LEAVE + 'wipe "$@"\nfor p do leave "$p"; done\n'
 
 # What there is of an interrupted one: as PLACE
 PART = (
@@ -116,10 +132,16 @@ if ours "$p"; then say part "$(size "$p") $(hash < "$p")"; else say part "0 -"; 
 """
 )
 
-# $1 path, $2 offset, $3 flags
+# $1 path, $2 offset, $3 flags: with `z` a file with holes comes as an archive, if tar there makes
+# them. `ls` tells blocks of 1 KiB.
 GET = (
     _COMMON
-    + """[ -d "$1" ] && no isdir
+    + """sizes() { set -- $(ls -lnLsk -- "$1"); k=$1 z=$6; }
+holes() {
+[ "$(( k * 1024 + 65536 ))" -le "$z" ] || return
+case $(tar --version 2>&1) in *GNU\\ tar*) ;; *) false;; esac
+}
+[ -d "$1" ] && no isdir
 [ -e "$1" ] || no missing
 [ -r "$1" ] || no denied
 [ -f "$1" ] || no special
@@ -127,8 +149,16 @@ m=- t=-
 case $3 in *p*) m=$(stat -c %a -- "$1" 2>/dev/null || stat -f %Lp -- "$1")
 t=$(stat -c %Y -- "$1" 2>/dev/null || stat -f %m -- "$1");; esac
 case $3 in *h*) s=$(head -c "$2" -- "$1" | hash);; *) s=-;; esac
-say size "$(size "$1") $m $t $s"
-case $3 in *n*) exit 0;; esac
+sizes "$1"
+say size "$z $m $t $s"
+case $3 in *n*) exit 0;; *z*) if holes; then
+say holes
+TAR_OPTIONS=--sparse; export TAR_OPTIONS
+case $1 in */*) cd -- "${1%/*}/" || no denied;; esac
+tar -chf - "./${1##*/}"; s=$?
+case $s$3 in 1-*a*) s=0;; esac
+exit "$s"
+fi;; esac
 if [ "$2" = 0 ]; then exec cat -- "$1"; fi
 exec tail -c "+$(( $2 + 1 ))" -- "$1"
 """
@@ -157,12 +187,18 @@ done; done
 """
 )
 
+# With `z` GNU tar tells of holes in place of sending them; others know nothing of that variable.
+_HOLES = """holes() { case $x in *z*) TAR_OPTIONS=--sparse; export TAR_OPTIONS;; esac; }
+"""
+
 # $1 flags, $2 … paths: as one archive, each under its last name; with `i` what is in the one
 # directory, with `h` what links lead to, with `a` whatever changes meanwhile. Busybox's tar knows
 # one directory only: it makes one archive after the other.
 PACK = (
     _COMMON
+    + _HOLES
     + """x=$1 c=-cf; shift
+holes
 case $x in *h*) c=-chf;; esac
 for f do
 [ -e "$f" ] || [ -L "$f" ] || no missing "$f"
@@ -199,7 +235,9 @@ exec tar "$c" - "$@"
 # end, if the remote's `head` can take it off.
 PACK_CHOSEN = (
     _COMMON
+    + _HOLES
     + """x=$1 c=-cf l=
+holes
 cd -- "$2" || no denied
 shift 2
 case $x in *h*) c=-chf l=-L;; esac
@@ -218,14 +256,16 @@ esac
 """
 )
 
-# As PLACE; an archive comes, and is unpacked in a directory of ours beside the target. With `i` it
-# goes into a directory that is there, with `c` it is what is in a directory, with `s` another host
-# made it: it may hold nothing but the one name, and no link that leads out. $7 … words of find that
-# find what may not be in it.
+# As PLACE; an archive comes, and is unpacked in a directory of ours beside the target: with `z` it
+# tells of holes, with `i` it goes into a directory that is there, with `c` it is what is in one.
+# With `s` another host made it: it may hold nothing but the one name, and no link that leads out.
+# $7 …: words of find that find what may not be in it.
 UNPACK = (
     _COMMON
     + _PLACE
-    + """case $6 in *i*) [ -d "$1" ] || no nodir "$1"; d=$1; abs;; esac
+    + _KNOWS_HOLES
+    + """case $6 in *z*) knows_holes || no plain;; esac
+case $6 in *i*) [ -d "$1" ] || no nodir "$1"; d=$1; abs;; esac
 p=$d/.sshmux-$5-part
 trap 'wipe "$p"' 0
 trap 'exit 1' 1 2 13 15

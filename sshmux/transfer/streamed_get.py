@@ -9,8 +9,8 @@ from functools import partial
 
 from ..errors import NoSpaceLeft
 from . import files, reports, scripts, stream_scripts
-from .files import TransferOptions
 from .lanes import Lanes
+from .options import TransferOptions
 from .pieces import MIB, SMALL, Piece, chunk_of, divided, missing
 from .progress import report_progress
 from .remote import Remote, ScriptResult

@@ -9,8 +9,9 @@ import time
 from collections.abc import Sequence
 
 from . import files, reports, scripts, stream_scripts
-from .files import TransferOptions, opened, verify_there
+from .files import opened, verify_there
 from .lanes import Lanes
+from .options import TransferOptions
 from .pieces import MIB, SMALL, Piece, chunk_of, divided, missing
 from .progress import report_progress
 from .remote import Remote, ScriptResult

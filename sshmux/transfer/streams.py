@@ -15,8 +15,9 @@ from functools import partial
 
 from ..errors import SessionRefused, SourceChanged
 from . import reports
-from .files import TransferOptions, position, threads
+from .files import position, threads
 from .lanes import Lanes
+from .options import TransferOptions
 from .pieces import MIB, Piece
 from .remote import Remote, ScriptResult
 

@@ -12,9 +12,10 @@ from ..errors import ConfigError, Error, SourceNotFound, TransferError
 from ..session.execution import Scope
 from ..session.link import Link
 from . import local_sources, scripts, streamed_get, streamed_put, trees
-from .files import TransferOptions, threads
+from .files import threads
 from .helpers import Helpers
 from .lanes import lanes
+from .options import TransferOptions
 from .patterns import has_magic, last_name
 from .remote import Remote
 from .sources import (

@@ -13,8 +13,10 @@ from ..session.link import SIGNALLED
 from ..system.tasks import run_to_end
 from . import arrival, finding, local_tar, reports, scripts
 from .arrival import Arrival
-from .files import TransferOptions, here, mask, threads
+from .files import here, mask, threads
 from .local_sources import Measure, measure
+from .local_tar import knows_holes
+from .options import TransferOptions
 from .progress import report_progress
 from .remote import Remote, ScriptResult
 from .sources import MOST_NAMES, Source, Stream, check_told, portions_of_names, streams
@@ -48,8 +50,9 @@ async def put_trees(
     parts: list[list[str]] = []
     try:
         for stream in streams(sources, follow, selection):
-            part = await _send(remote, stream, shown, target, found, options, many=many)
-            parts.append(part)
+            sending = partial(_send, remote, stream, shown, target, found, options, many=many)
+            part = await sending(holes=True) if found.holes and knows_holes() else []
+            parts.append(part or await sending(holes=False))
         for part in list(parts):
             done = await remote.run(scripts.words(scripts.MERGE, *part))
             parts.remove(part)  # it removes what is left of it by itself
@@ -71,14 +74,19 @@ async def _send(
     options: TransferOptions,
     *,
     many: bool,
+    holes: bool,
 ) -> list[str]:
-    """Sends a stream: where it is then on the remote, and where it belongs."""
+    """Sends a stream: where it is then on the remote, and where it belongs.
+
+    With `holes` those of files are told, not sent. Nothing where the remote cannot do that.
+    """
     name = stream.sources[0].name or "."
-    flags = options.flags + "i" * many + "c" * stream.contents
+    flags = options.flags + "i" * many + "c" * stream.contents + "z" * holes
     place = scripts.place(target, name, secrets.token_hex(6), flags)
     command = scripts.words(scripts.UNPACK, *place)
     names = _chosen(stream, found)
-    async with local_tar.running(_packing(stream), packs=True, names=names) as tar:
+    running = local_tar.running(_packing(stream), packs=True, names=names, holes=holes)
+    async with running as tar:
         moved = partial(tar.moved, "write")
         with (
             tar.pipe() as end_of_pipe,
@@ -86,6 +94,8 @@ async def _send(
         ):
             said = await remote.run(command, stdin=end_of_pipe)
         status, why = await tar.failure()
+    if holes and "plain" in said.words:
+        return []
     names = said.names
     if said.status != 0 or len(names) != 2:
         failed = reports.failure(said.stderr, said.status, shown, target)
@@ -228,7 +238,7 @@ async def _receive(
     options: TransferOptions,
 ) -> None:
     words = local_tar.unpacking(into, preserve=options.preserve)
-    command = packing(stream, options)
+    command = packing(stream, options, holes=knows_holes())
     async with local_tar.running(words, packs=False) as tar:
         moved = partial(tar.moved, "read")
         with tar.pipe() as end_of_pipe, report_progress(options.progress, shown, target, 0, moved):
@@ -242,9 +252,10 @@ async def _receive(
         raise _failed(said, shown, target)
 
 
-def packing(stream: Stream, options: TransferOptions) -> list[str]:
-    """The command that makes an archive on the remote."""
+def packing(stream: Stream, options: TransferOptions, *, holes: bool) -> list[str]:
+    """The command that makes an archive on the remote; holes of files are told, if it may be."""
     flags = "-" + "i" * stream.contents + "h" * stream.follow + "a" * options.accepts
+    flags += "z" * holes
     if stream.selection is None:
         return scripts.words(scripts.PACK, flags, *stream.paths)
     directory = stream.directory.rstrip("/") + "/"

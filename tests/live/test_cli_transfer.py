@@ -21,6 +21,7 @@ import pytest
 
 from sshmux.testing import PrivateServer
 
+from ..support import zeros
 from .test_cli import PATIENCE, Shell, shell
 
 __all__ = ["shell"]  # a fixture
@@ -92,8 +93,7 @@ def test_sync(shell: Shell, target: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(shell: Shell, target: list[str], tmp_path: Path, number: int) -> None:
-    with (tmp_path / "hose").open("wb") as file:
-        file.truncate(2_000_000_000)
+    zeros(tmp_path / "hose", 2_000_000_000)
     (tmp_path / "there").mkdir()
     words = shell.line("put", *target, str(tmp_path / "hose"), str(tmp_path / "there"))
     with subprocess.Popen(words, env=shell.environment) as running:
