@@ -64,6 +64,12 @@ def check_type(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"{name}={value!r}: use a {kind.__name__}")
 
 
+def check_function(name: str, value: object) -> None:
+    """Raises `ConfigError` for what cannot be called: it would be found out when it is wanted."""
+    if not callable(value):
+        raise ConfigError(f"{name}={value!r}: give a function")
+
+
 def check_text(name: str, value: object) -> str:
     """A text that is one word on a command line. Raises `ConfigError`."""
     if not isinstance(value, str) or not value:
@@ -113,6 +119,21 @@ def check_int(name: str, value: object, low: int, high: int) -> None:
         raise ConfigError(f"{name}={value!r}: use a whole number")
     if not low <= value <= high:
         raise ConfigError(f"{name}={value}: use {low} to {high}")
+
+
+def as_bytes(data: object) -> bytes:
+    """Bytes of anything that has them. Raises `TypeError`: of a number `bytes` makes so many NULs.
+
+    As `write` of Python's files does it.
+    """
+    if isinstance(data, bytes):
+        return data
+    if not isinstance(data, bytearray | memoryview):
+        try:
+            data = memoryview(data)  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(f"give bytes, not {type(data).__name__}: {data!r}") from None
+    return bytes(data)
 
 
 def check_path(name: str, value: object) -> Path | None:

@@ -13,7 +13,7 @@ from .errors import ConfigError, ConnectionReleased
 from .forwards.methods import ForwardMethods
 from .openssh.control.master import Master
 from .openssh.remote import LOGIN_SHELL, merged, needs_shell, tied
-from .session.arguments import check_command, check_encoding, input_bytes
+from .session.arguments import check_encoding, check_request, input_bytes
 from .session.completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .session.execution import ExecutionOptions, Scope
 from .session.keywords import ProcessKeywords, RunKeywords
@@ -21,18 +21,17 @@ from .session.link import SIGNALLED, Link
 from .session.plumbing import PIPE, STDOUT, Sink, Source, Streams
 from .session.process import PipedProcess, ReadableProcess, RemoteProcess
 from .session.pumps import let_go
-from .session.redirect import Target, descriptor_of
+from .session.redirect import Target, check_descriptor, descriptor_of
 from .session.shell import RemoteShell
 from .session.start import ProcessContext, ProcessOptions
 from .sftp.context import SFTPClientContext
 from .system.contexts import AwaitableContext, OwnContext
-from .system.pty import Terminal, wanted_terminal
+from .system.pty import USUAL_SIZE, Terminal, wanted_terminal
 from .system.tasks import run_to_end
 from .transfer.helpers import Helpers
 from .transfer.methods import TransferMethods
 
 Command = str | Sequence[str]
-TERM_SIZE = 80, 24  # columns and rows, as asyncssh has it
 MOST_AT_ONCE = 1 << 30  # bytes or characters, of what is led from an object
 
 
@@ -84,7 +83,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         cwd: str | None = None,
         stdout: Target | None = None,
         term_type: str | None = None,
-        term_size: Sequence[int] = TERM_SIZE,
+        term_size: Sequence[int] = USUAL_SIZE,
         on_lost: Literal["leave", "end"] = "leave",
     ) -> CompletedProcess[Any]:
         """Runs a command and returns when it has ended and all its output was read.
@@ -125,7 +124,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
             ProcessLimit: the system starts no more processes (engine="mux" needs none).
             ConfigError: the command cannot be sent as it is.
         """
-        check_command(command)
+        check_request(command, env, cwd)
         check_encoding(encoding, errors)
         out, err = BytesIO(), BytesIO()
         request = ExecutionOptions("", stdout=out, stderr=err.write)
@@ -182,7 +181,12 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
 
         Raises what `run` raises, but for `ProcessError` and `ProcessTimeout`.
         """
-        check_command(command)
+        check_request(command, env, cwd)
+        if stdin is not None:
+            check_descriptor("stdin", stdin)
+        for name, call in (("stdout", stdout), ("stderr", stderr)):
+            if not callable(call):
+                raise ConfigError(f"{name}={call!r}: give a function of bytes")
         line = await self._line(command, env, cwd)
         request = ExecutionOptions(line, stdin=stdin, stdout=stdout, stderr=stderr, live=True)
         return await self._link.execute(request, self._scope)
@@ -273,7 +277,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         term_type: str | None = None,
-        term_size: Sequence[int] = TERM_SIZE,
+        term_size: Sequence[int] = USUAL_SIZE,
         request_pty: bool | str = True,
         input: str | bytes | None = None,
         bufsize: int = 0,
@@ -312,8 +316,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         `ProcessTimeout`.
         """
         check_encoding(encoding, errors)
-        if command is not None:
-            check_command(command)
+        check_request(LOGIN_SHELL if command is None else command, env, cwd)
         terminal = self._terminal(term_type, term_size, request_pty, shell=command is None)
         check_int("bufsize", bufsize, 0, MOST_AT_ONCE)
         data = input_bytes(input, encoding, errors)
@@ -402,6 +405,9 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         Raises, when awaited or entered, what `run` raises, but for `ProcessError` and
         `ProcessTimeout`; and `ChannelOpenError` where there is no SFTP.
         """
+        if server is not None:
+            check_request(server, None, None)
+        check_encoding(path_encoding, path_errors, "path_")
 
         async def line() -> str | None:
             self._scope.check()
@@ -414,6 +420,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
 
         Raises `ConnectionLost`.
         """
+        check_seconds("timeout", timeout, positive=True)
         self._scope.check()
         await self._link.check(timeout)
 
@@ -487,9 +494,6 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
 
     async def _line(self, command: Command, env: Mapping[str, str] | None, cwd: str | None) -> str:
         self._scope.check()
-        given: object = command
-        if isinstance(given, bytes | bytearray) or not isinstance(given, Sequence):
-            raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
         if needs_shell(command, env):
             await self._link.learn_shell()
         return self._link.line(command, env, cwd)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
-from .checks import check_seconds
+from .checks import check_function, check_seconds
 from .config import ConnectionConfig, PoolConfig, StrictHostKeyChecking
 from .connection import Connection
 from .errors import ConfigError, Error, ManagerClosed, WrongEventLoop
@@ -454,6 +454,8 @@ class ConnectionManager(SecretStorage):
             listener: called with what ssh tells of the log-in (LogLevel DEBUG1), in pieces as
                 they come; then it is a new log-in in any case. For finding out what goes wrong.
         """
+        if listener is not None:
+            check_function("listener", listener)
         return CoroutineContext(partial(self._connect, cluster_id, listener))
 
     async def _connect(
@@ -517,6 +519,7 @@ class ConnectionManager(SecretStorage):
 
         Returns a function that ends the subscription. See `sshmux.Event`.
         """
+        check_function("subscriber", subscriber)
         return self._events.subscribe(subscriber)
 
     async def check_health(self) -> None:

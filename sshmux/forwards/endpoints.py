@@ -33,6 +33,8 @@ def listening(host: str | None, port: int) -> Endpoint:
     """
     if host is not None and not isinstance(host, str):
         raise ConfigError(f"listen_host={host!r}: give a name or an address, '' for all, or None")
+    if host:
+        _check_host("listen_host", host)
     _check_port("listen_port", port, least=0)
     # ssh's own word for all is `*`; its "" would be what GatewayPorts says (man ssh_config).
     return ("localhost" if host is None else host or "*"), port
@@ -42,6 +44,7 @@ def target(host: str, port: int) -> Endpoint:
     """Where to lead to. Raises `ConfigError`."""
     if not isinstance(host, str) or not host:
         raise ConfigError(f"dest_host={host!r}: give a name or an address")
+    _check_host("dest_host", host)
     _check_port("dest_port", port, least=1)
     return host, port
 
@@ -60,6 +63,11 @@ def path(name: str, value: AnyPath) -> Endpoint:
             f"{name}={value!r}: the path of a Unix socket has at most {_LONGEST} bytes"
         )
     return text, UNIX
+
+
+def _check_host(name: str, host: str) -> None:
+    if "\0" in host or any("\ud800" <= each <= "\udfff" for each in host):
+        raise ConfigError(f"{name}={host!r}: no name or address has such a character")
 
 
 def _check_port(name: str, port: int, *, least: int) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 
+from ..checks import check_int
 from ..openssh.version import ssh_version
 from ..session.execution import Scope
 from ..session.link import Link
@@ -115,8 +117,10 @@ class ForwardMethods:
         Raises `ChannelOpenError` when the server cannot or may not connect there, and otherwise
         what `forward_local_port` raises.
         """
+        there = target(host, port)
+        check_int("limit", limit, 1, sys.maxsize)
         self._scope.check()
-        return await connect(self._link, self._scope, target(host, port), limit)
+        return await connect(self._link, self._scope, there, limit)
 
     async def open_unix_connection(
         self, dest_path: AnyPath, *, limit: int = _LIMIT
@@ -126,8 +130,9 @@ class ForwardMethods:
         Before OpenSSH 9.4 it goes through a Unix socket here, and a server that refuses shows as
         the end of the stream.
         """
-        self._scope.check()
         there = path("path", dest_path)
+        check_int("limit", limit, 1, sys.maxsize)
+        self._scope.check()
         if await ssh_version(self._link.config.ssh_program) >= _UNIX_SINCE:
             return await connect(self._link, self._scope, there, limit)
         # In a directory that only we can enter, by a name that is swept up after a crash.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from pathlib import Path
 
+from ..checks import check_jump, check_path
+from ..errors import ConfigError
 from ..system.secret import Secret
 from .credentials import Credentials, Keep, passphrase_entry, totp_entry
 from .totp import check_totp_secret
@@ -110,13 +112,21 @@ class SecretStorage:
     def _store(
         self, cluster_id: Hashable | None, entry: str, secret: Secret, keyring: Keep
     ) -> None:
+        if not isinstance(keyring, bool) and keyring != "refuse-plaintext":
+            raise ConfigError(f"keyring={keyring!r}: use True, False or 'refuse-plaintext'")
         self._credentials.set(entry, secret, keep=keyring)
         self._secret_changed(cluster_id)
 
     def _entry(self, cluster_id: Hashable, jump_host: str | None) -> str:
         address = self._address_of(cluster_id)
-        return address if jump_host is None else jump_host
+        if jump_host is None:
+            return address
+        check_jump("jump_host", jump_host)
+        return jump_host
 
 
 def _absolute(key_file: str | Path) -> str:
-    return str(Path(key_file).expanduser().absolute())
+    path = check_path("key_file", key_file)
+    if path is None:
+        raise ConfigError("key_file=None: give the path of a private key")
+    return str(path)

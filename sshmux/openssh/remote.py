@@ -128,11 +128,18 @@ def _plain(path: str) -> str:
     return path if path.startswith("/") else f"./{path}"
 
 
-def _assignment(name: str, value: str, shell: Shell) -> str:
+def check_variable(name: object, value: object) -> None:
+    """Raises `ConfigError` for what no shell can set."""
     if not isinstance(name, str) or not _ENV_NAME.match(name):
         raise ConfigError(f"environment name {name!r}: use letters, digits and '_'")
     if not isinstance(value, str):
         raise ConfigError(f"environment value of {name}: use a str")
+    if "\0" in value:
+        raise ConfigError(f"environment value of {name} has a NUL character in it")
+
+
+def _assignment(name: str, value: str, shell: Shell) -> str:
+    check_variable(name, value)
     quoted = quote(value, shell)
     if shell == "csh":
         return f"setenv {name} {quoted}"

@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError
+from ..openssh.remote import check_variable
+
+
+def check_request(command: object, env: object, cwd: object) -> None:
+    """What is run, with which variables, and where."""
+    check_command(command)
+    if env is not None:
+        check_env(env)
+    if cwd is not None and not isinstance(cwd, str):
+        raise ConfigError(f"cwd={cwd!r}: use a str, the path of a directory on the remote")
+    if cwd is not None and "\0" in cwd:
+        raise ConfigError(f"cwd={cwd!r} has a NUL character in it: no path can have that")
 
 
 def check_command(command: object) -> None:
     """A str, or words; bytes are neither."""
-    if isinstance(command, bytes | bytearray) or not isinstance(command, Sequence):
+    if isinstance(command, str):
+        words: Sequence[object] = (command,)
+        if not command.strip():
+            raise ConfigError("the command is empty: give a command to run")
+    elif isinstance(command, Sequence) and not isinstance(command, bytes | bytearray | memoryview):
+        words = command
+        if not words:
+            raise ConfigError("the command is empty: give a command to run")
+    else:
         raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(f"command word {word!r}: a sequence holds str only")
+        if "\0" in word:
+            raise ConfigError("the command has a NUL character in it: no shell can take that")
 
 
-def check_encoding(encoding: object, errors: object) -> None:
+def check_env(env: object) -> None:
+    """Variables: names and values."""
+    if not isinstance(env, Mapping):
+        raise ConfigError(f"env={env!r}: use a dict of names and values")
+    for name, value in env.items():
+        check_variable(name, value)
+
+
+def check_encoding(encoding: object, errors: object, prefix: str = "") -> None:
     """Names that Python knows: else they would be found out when the output is there, and lost."""
     if encoding is not None:
         try:
             codecs.lookup(encoding)  # type: ignore[arg-type]
         except (LookupError, TypeError):
             raise ConfigError(
-                f"encoding={encoding!r}: Python knows no such encoding; use None for bytes"
+                f"{prefix}encoding={encoding!r}: Python knows no such encoding; use None for bytes"
             ) from None
     try:
         codecs.lookup_error(errors)  # type: ignore[arg-type]
     except (LookupError, TypeError):
         raise ConfigError(
-            f"errors={errors!r}: use 'strict', 'replace', 'surrogateescape' or another of Python's"
+            f"{prefix}errors={errors!r}: use 'strict', 'replace', 'surrogateescape' or another of "
+            "Python's"
         ) from None
 
 

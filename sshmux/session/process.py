@@ -8,6 +8,7 @@ import logging
 import signal
 from typing import Any, Generic, cast
 
+from ..checks import check_seconds
 from ..errors import ConfigError, ConnectionLost, Error
 from ..openssh.remote import signal_group
 from ..system.contexts import OwnContext
@@ -101,6 +102,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
             StreamWriter[AnyStr] | None, StreamReader[AnyStr] | None, StreamReader[AnyStr] | None
         ],
         pumps: Pumps,
+        empty: Any,
         pty: Pty | None = None,
     ) -> None:
         self.command = command
@@ -110,6 +112,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         self._stderr: StreamReader[AnyStr] | None = streams[2]
         self._life = life
         self._pumps = pumps
+        self._empty = empty  # text or bytes, of what leads elsewhere
         self._pty = pty
         self._sent: str | None = None  # the last signal that reached something of it
         self._signals = TaskGroup()
@@ -205,8 +208,10 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         None is for what is no stream of ours. Raises what `Connection.run` raises, but for
         `ProcessError` and `ProcessTimeout`.
         """
+        if input is not None and self.stdin is None:
+            raise ConfigError("communicate(input): the process's stdin leads elsewhere, not here")
         if self.stdin is not None:
-            if input:
+            if input is not None:
                 self.stdin.write(input)
             self.stdin.write_eof()
         return await self._outputs()
@@ -229,27 +234,32 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
             timeout: seconds; then `ProcessTimeout` is raised, with what was written so far, and
                 the process runs on.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         try:
             async with asyncio.timeout(timeout) as deadline:
                 out, err = await self._outputs()
         except TimeoutError:
             if timeout is None or not deadline.expired():
                 raise
-            out, err = _so_far(self.stdout), _so_far(self.stderr)
+            out, err = self._so_far(self.stdout), self._so_far(self.stderr)
             raise timed_out(self.command, timeout, out, err, fate="running") from None
         status = self.exit_status
         assert status is not None  # noqa: S101 - it has ended
         done: CompletedProcess[Any] = CompletedProcess(
             self.command,
             status,
-            "" if out is None else out,
-            "" if err is None else err,
+            self._empty if out is None else out,
+            self._empty if err is None else err,
             self.env,
             exit_signal=self.exit_signal,
         )
         if check:
             done.check_returncode()
         return done
+
+    def _so_far(self, stream: StreamReader[Any] | None) -> Any:
+        return self._empty if stream is None else stream.take_all()
 
     def close(self) -> None:
         """Ends it on the remote, with all its group, unless it has ended. See `wait_closed`."""
@@ -272,7 +282,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
 
     # Signals
 
-    def send_signal(self, number: str | int) -> None:
+    def send_signal(self, signal: str | int) -> None:
         """Sends a signal to its remote process group, by name ("INT") or number.
 
         With a terminal, to all process groups on it; for those in the foreground there is Ctrl-C.
@@ -283,7 +293,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         Raises:
             ConfigError: no such signal; or the process did not tell its id (remote_shell="none").
         """
-        name = _signal_name(number)
+        name = _signal_name(signal)
         if self._life.task.done():
             return
         if self._life.pid is None:
@@ -394,10 +404,6 @@ def _let_run(stdin: StreamWriter[Any] | None, stderr: StreamReader[Any] | None) 
 
 async def _rest(stream: StreamReader[AnyStr] | None) -> AnyStr | None:
     return None if stream is None else await stream.read()
-
-
-def _so_far(stream: StreamReader[Any] | None) -> Any:
-    return "" if stream is None else stream.take_all()
 
 
 def _signal_name(number: str | int) -> str:

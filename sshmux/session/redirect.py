@@ -46,6 +46,7 @@ def descriptor_of(target: Target, name: str = "stdout", *, reading: bool = False
         finally:
             os.close(descriptor)
     elif isinstance(target, int) and not isinstance(target, bool) and target >= 0:
+        check_descriptor(name, target)
         yield target
     elif (own := _own_descriptor(target)) is not None:
         _settle(_inner(target), reading=reading)
@@ -54,6 +55,18 @@ def descriptor_of(target: Target, name: str = "stdout", *, reading: bool = False
         raise ConfigError(
             f"{name}={target!r}: give a descriptor, a file, a path, or subprocess.DEVNULL"
         )
+
+
+def check_descriptor(name: str, value: object) -> None:
+    """Raises `ConfigError` unless it is the number of an open descriptor.
+
+    A master that is told of one, and is not given it, ends the conversation.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        with contextlib.suppress(OSError, OverflowError):
+            os.fstat(value)
+            return
+    raise ConfigError(f"{name}={value!r}: that is no open descriptor")
 
 
 def stands_for_itself(target: object, *, reading: bool) -> bool:
@@ -103,7 +116,7 @@ def _channel(descriptor: int) -> tuple[int, int] | None:
     """Which pipe or socket it is; None if it is none."""
     try:
         found = os.fstat(descriptor)
-    except OSError:
+    except (OSError, OverflowError):
         return None
     if not (stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
         return None

@@ -13,7 +13,7 @@ from ..errors import ConfigError, ConnectionReleased, ShellLost
 from ..openssh import remote
 from ..system.contexts import OwnContext
 from ..system.tasks import TaskGroup, run_to_end
-from .arguments import check_command, check_encoding, input_bytes
+from .arguments import check_encoding, check_request, input_bytes
 from .completed import SOME_SIGNAL, CompletedProcess, command_text, decoded, timed_out
 from .execution import Fate, Scope
 from .keywords import ShellRunKeywords
@@ -110,7 +110,8 @@ class RemoteShell(OwnContext):
                 closed the shell's own stdout or stderr.
             ChannelOpenError: the remote has no `sh`.
         """
-        data = self._checked(command, input, encoding, errors, keep)
+        check_request(command, env, cwd)
+        data = self._checked(input, encoding, errors, keep)
         if timeout is not None:
             check_seconds("timeout", timeout)
         line = remote.command_line(command, shell="posix", env=env, cwd=cwd)  # noqa: S604
@@ -138,14 +139,12 @@ class RemoteShell(OwnContext):
 
     def _checked(
         self,
-        command: str | Sequence[str],
         input: str | bytes | None,
         encoding: str | None,
         errors: str,
         keep: bool,
     ) -> bytes | None:
         """The input as bytes. Raises `ConfigError` for arguments that nothing can be run with."""
-        check_command(command)
         check_encoding(encoding, errors)
         if keep and input is not None:
             raise ConfigError(

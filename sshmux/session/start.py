@@ -57,4 +57,7 @@ class ProcessContext(AwaitableContext[Started]):
             )
         )
         kind = kind_of(streams)
-        return kind(wanted.command, wanted.env, life, streams, plumbing.pumps, execution.pty)
+        empty = b"" if wanted.streams.encoding is None else ""
+        return kind(
+            *(wanted.command, wanted.env, life, streams, plumbing.pumps, empty), execution.pty
+        )

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from ..checks import check_int
+from ..checks import as_bytes, check_int
 from ..system.tasks import settle
 
 AnyStr = TypeVar("AnyStr", str, bytes)
@@ -161,6 +161,7 @@ class StreamReader(Generic[AnyStr]):
 
     async def readexactly(self, n: int) -> AnyStr:
         """Reads `n` characters or bytes. Raises `asyncio.IncompleteReadError` at the end."""
+        check_int("n", n, 0, sys.maxsize)
         while self._size < n and not self._ended:
             await self._more()
         if self._size < n:
@@ -359,7 +360,7 @@ class StreamWriter(Generic[AnyStr]):
         elif self._encoding is not None:
             raise TypeError("this stream takes str: give create_process() encoding=None for bytes")
         else:
-            self._drain.write(bytes(data))
+            self._drain.write(as_bytes(data))
 
     def write_bytes(self, data: bytes) -> None:
         """Writes bytes, whatever the encoding."""
@@ -367,10 +368,10 @@ class StreamWriter(Generic[AnyStr]):
             raise BrokenPipeError("the process's stdin was closed")
         self._drain.write(data)
 
-    def writelines(self, lines: Iterable[AnyStr]) -> None:
+    def writelines(self, list_of_data: Iterable[AnyStr]) -> None:
         """Writes one after the other; no newline is added."""
-        for line in lines:
-            self.write(line)
+        for data in list_of_data:
+            self.write(data)
 
     async def drain(self) -> None:
         """Waits until there is room. Raises `BrokenPipeError` when the process reads no more."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
+from ..checks import check_int
 from ..errors import SFTPOpUnsupported
 from .attrs import SFTPAttrs
 from .messages import FXF_APPEND, FXF_CREAT, FXF_EXCL, FXF_READ, FXF_TRUNC, FXF_WRITE
@@ -15,6 +17,13 @@ _MODES = {
     "x": FXF_WRITE | FXF_CREAT | FXF_EXCL,
 }
 _KINDS = ("", "b", "t")
+
+
+def told_attrs(attrs: object) -> SFTPAttrs:
+    """The attributes that a caller gave. Raises `TypeError`."""
+    if not isinstance(attrs, SFTPAttrs):
+        raise TypeError(f"attrs={attrs!r}: give an SFTPAttrs")
+    return attrs
 
 
 def flags_of(mode: str) -> tuple[int, bool]:
@@ -37,9 +46,30 @@ def times_of(
     if times is not None and ns is not None:
         raise ValueError("give times= or ns=, not both")
     if ns is not None:
-        return SFTPAttrs(atime=ns[0] / 1e9, mtime=ns[1] / 1e9)
-    atime, mtime = times or (now, now)
+        accessed, changed = _pair("ns", ns)
+        return SFTPAttrs(atime=accessed / 1e9, mtime=changed / 1e9)
+    atime, mtime = (now, now) if times is None else _pair("times", times)
     return SFTPAttrs(atime=atime, mtime=mtime)
+
+
+def _pair(name: str, given: object) -> tuple[float, float]:
+    if isinstance(given, tuple | list) and len(given) == 2:
+        first, second = given
+        if isinstance(first, int | float) and isinstance(second, int | float):
+            return first, second
+    raise TypeError(f"{name}={given!r}: give the times of access and of change")
+
+
+def mode_of(mode: object) -> SFTPAttrs:
+    """Permissions. Raises `ConfigError`."""
+    check_int("mode", mode, 0, 2**32 - 1)
+    return SFTPAttrs(permissions=cast("int", mode))
+
+
+def size_of(size: object) -> SFTPAttrs:
+    """A size. Raises `ConfigError`."""
+    check_int("size", size, 0, 2**63 - 1)
+    return SFTPAttrs(size=cast("int", size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +110,7 @@ def owners(
     gid = gid_or_group if gid is None else gid
     if uid is None and gid is None:
         raise ValueError("chown needs a uid or a gid")
+    for name, number in (("uid", uid), ("gid", gid)):
+        if number is not None:
+            check_int(name, number, 0, 2**32 - 1)
     return Owners(uid, gid)

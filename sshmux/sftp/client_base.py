@@ -26,11 +26,13 @@ class ClientBase:
 
     def decode(self, path: bytes, want_string: bool = True) -> bytes | str:
         """A path as str, unless bytes are wanted."""
+        if not isinstance(path, bytes):
+            raise TypeError(f"path {path!r}: give bytes")
         return self._paths.decode(path, want_string)
 
     def basename(self, path: bytes) -> bytes:
         """The last name in a path."""
-        return basename(path)
+        return basename(self._paths.encode(path))
 
     def compose_path(self, path: SFTPPath, parent: bytes | None = None) -> bytes:
         """A path in bytes, from the working directory, or from `parent`."""

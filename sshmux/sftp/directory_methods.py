@@ -11,9 +11,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
+from ..checks import check_function
 from ..errors import SFTPError, SFTPFailure, SFTPNoSuchFile
 from .attrs import FILEXFER_TYPE_DIRECTORY, SFTPAttrs, SFTPName
-from .copy_options import ErrorHandler, SFTPPaths
+from .changes import told_attrs
+from .copy_options import ErrorHandler, SFTPPaths, check_error_handler
 from .copying import unique
 from .globbing import search
 from .listing import scan
@@ -68,6 +70,7 @@ class DirectoryMethods(PathMethods):
         self, patterns: SFTPPaths, error_handler: ErrorHandler = None
     ) -> Sequence[SFTPName]:
         """The same, with attributes."""
+        check_error_handler(error_handler)
         if isinstance(patterns, str | bytes | os.PathLike):
             patterns = [patterns]
         found: list[SFTPName] = []
@@ -99,13 +102,16 @@ class DirectoryMethods(PathMethods):
 
     async def mkdir(self, path: SFTPPath, attrs: SFTPAttrs | None = None) -> None:
         """Makes a directory. Raises `SFTPFailure` if it is there."""
-        await self._server.mkdir(self.compose_path(path), attrs or SFTPAttrs())
+        await self._server.mkdir(
+            self.compose_path(path), SFTPAttrs() if attrs is None else told_attrs(attrs)
+        )
 
     async def makedirs(
         self, path: SFTPPath, attrs: SFTPAttrs | None = None, exist_ok: bool = False
     ) -> None:
         """Makes a directory, and those it is in. Raises `SFTPFailure` if it is there."""
         there = self.compose_path(path).rstrip(b"/") or b"/"
+        wanted = SFTPAttrs() if attrs is None else told_attrs(attrs)
         missing = []
         while there not in (b"", b"/") and (kind := await self._file_type(there)) is None:
             missing.append(there)
@@ -116,7 +122,7 @@ class DirectoryMethods(PathMethods):
             raise SFTPFailure(f"{shown(there)} exists")
         for each in reversed(missing):
             try:
-                await self.mkdir(each, attrs)
+                await self.mkdir(each, wanted)
             except SFTPFailure:
                 # Somebody else may have been quicker.
                 if not await self.isdir(each) or (each == missing[0] and not exist_ok):
@@ -137,6 +143,8 @@ class DirectoryMethods(PathMethods):
                 goes on.
         """
         there = self.compose_path(path)
+        if onerror is not None:
+            check_function("onerror", onerror)
         failed = partial(_failed, ignore_errors, onerror)
         try:
             if await self.islink(there):

@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
+from ..checks import as_bytes, check_int
 from . import bulk
 from .attrs import SFTPAttrs, SFTPVFSAttrs
-from .changes import owners, times_of
+from .changes import mode_of, owners, size_of, times_of, told_attrs
 from .operations import concerning
 from .text import Text
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 AnyStr = TypeVar("AnyStr", str, bytes)
 
 _AHEAD = 64 * 1024  # bytes read at once for lines
+_LARGEST = 2**63 - 1  # offset or size
 
 
 class SFTPClientFile(Generic[AnyStr]):
@@ -71,7 +73,7 @@ class SFTPClientFile(Generic[AnyStr]):
         The position is then after what was read. At the end it reads nothing. Raises `SFTPError`,
         and `UnicodeDecodeError`.
         """
-        at = await self._position() if offset is None else offset
+        at = await self._start(size, offset)
         start = at - self._ahead_at
         if offset is None and 0 <= start <= start + size <= len(self._ahead):
             data = self._ahead[start : start + size]
@@ -90,8 +92,18 @@ class SFTPClientFile(Generic[AnyStr]):
 
         They come in order. The position stays.
         """
-        at = await self._position() if offset is None else offset
+        at = await self._start(size, offset)
         return self._pieces(at, None if size < 0 else at + size)
+
+    async def _start(self, size: int, offset: int | None) -> int:
+        """Where to read from. Raises `ValueError` for numbers that are none, and once closed."""
+        check_int("size", size, -_LARGEST, _LARGEST)
+        return await self._position() if offset is None else self._checked(offset)
+
+    def _checked(self, offset: int) -> int:
+        check_int("offset", offset, 0, _LARGEST)
+        _ = self.handle
+        return offset
 
     async def _read(self, start: int, end: int | None) -> bytes:
         async with contextlib.aclosing(self._pieces(start, end)) as pieces:
@@ -134,7 +146,7 @@ class SFTPClientFile(Generic[AnyStr]):
         The position is then after what was written. Returns the number of bytes, of text too.
         Raises `SFTPError`.
         """
-        at = (self._offset or 0) if offset is None else offset
+        at = (self._offset or 0) if offset is None else self._checked(offset)
         if isinstance(data, str):
             if self._text is None:
                 raise TypeError("this file takes bytes: open it in a mode without 'b' for text")
@@ -144,7 +156,7 @@ class SFTPClientFile(Generic[AnyStr]):
         elif self._text is not None:
             raise TypeError("this file takes str: open it with 'b' in the mode for bytes")
         else:
-            raw = data if isinstance(data, bytes) else bytes(data)
+            raw = as_bytes(data)
         # What is appended goes to the end of that moment: one after the other keeps its order.
         most = 1 if self._appending else self._most or bulk.requests_for(self._write_size)
         with concerning(self._path):
@@ -200,6 +212,8 @@ class SFTPClientFile(Generic[AnyStr]):
 
     async def seek(self, offset: int, from_what: int = os.SEEK_SET) -> int:
         """Moves the position, from the start (0), from where it is (1) or from the end (2)."""
+        check_int("offset", offset, -_LARGEST, _LARGEST)
+        _ = self.handle
         if from_what == os.SEEK_SET:
             base = 0
         elif from_what == os.SEEK_CUR:
@@ -219,6 +233,7 @@ class SFTPClientFile(Generic[AnyStr]):
         return await self._position()
 
     async def _position(self) -> int:
+        _ = self.handle  # a closed file has none
         if self._offset is None:
             self._offset = await self._end()
         return self._offset
@@ -235,7 +250,7 @@ class SFTPClientFile(Generic[AnyStr]):
     async def setstat(self, attrs: SFTPAttrs) -> None:
         """Sets those that are not None."""
         with concerning(self._path):
-            await self._server.fsetstat(self.handle, attrs)
+            await self._server.fsetstat(self.handle, told_attrs(attrs))
 
     async def statvfs(self) -> SFTPVFSAttrs:
         """The file system it is on."""
@@ -243,12 +258,12 @@ class SFTPClientFile(Generic[AnyStr]):
 
     async def truncate(self, size: int | None = None) -> None:
         """Cuts it, or makes it longer: to `size` bytes, or to the position."""
-        await self.setstat(SFTPAttrs(size=await self._position() if size is None else size))
+        await self.setstat(size_of(await self._position() if size is None else size))
         self._ahead = b""
 
     async def chmod(self, mode: int) -> None:
         """Sets its permissions."""
-        await self.setstat(SFTPAttrs(permissions=mode))
+        await self.setstat(mode_of(mode))
 
     async def chown(
         self,

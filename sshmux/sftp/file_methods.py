@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from ..session.arguments import check_encoding
 from ..system.contexts import AwaitableContext
 from .attrs import SFTPAttrs
-from .changes import flags_of
+from .changes import flags_of, told_attrs
 from .client_base import ClientBase
+from .copy_options import check_requests
+from .fields import u32, u64
 from .file import SFTPClientFile
 from .messages import FXF_APPEND
 from .paths import SFTPPath
@@ -43,10 +46,15 @@ class FileMethods(ClientBase):
             encoding = None if binary else encoding
         else:
             flags = pflags_or_mode
+            u32(flags)
+        known = SFTPAttrs() if attrs is None else told_attrs(attrs)
+        # Else it would be found out when the file is open, and perhaps emptied.
+        check_encoding(encoding, errors)
+        check_requests(block_size, max_requests)
 
         async def opened() -> SFTPClientFile[Any]:
             there = self.compose_path(path)
-            handle = await self._server.open(there, flags, attrs or SFTPAttrs())
+            handle = await self._server.open(there, flags, known)
             return SFTPClientFile(
                 *(self, self._server, handle, there),
                 appending=bool(flags & FXF_APPEND),
@@ -67,6 +75,8 @@ class FileMethods(ClientBase):
         dst_offset: int = 0,
     ) -> None:
         """Lets the server copy `src_length` bytes (0: all) from one file to another."""
+        for number in (src_offset, src_length, dst_offset):
+            u64(number)  # before the target is emptied
         async with contextlib.AsyncExitStack() as opened:
             source, target = src, dst
             if not isinstance(source, SFTPClientFile):

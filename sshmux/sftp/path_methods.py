@@ -6,6 +6,7 @@ import posixpath
 import time
 from typing import Any
 
+from ..checks import check_int
 from ..errors import SFTPFailure
 from .attrs import (
     FILEXFER_TYPE_DIRECTORY,
@@ -14,10 +15,12 @@ from .attrs import (
     SFTPAttrs,
     SFTPVFSAttrs,
 )
-from .changes import owners, times_of
+from .changes import mode_of, owners, size_of, times_of, told_attrs
 from .client_base import ClientBase
 from .messages import FXR_OVERWRITE
 from .paths import SFTPPath, shown
+
+_FXR_ATOMIC, _FXR_NATIVE = 2, 4  # asyncssh's other two, which version 3 does not know
 
 
 class PathMethods(ClientBase):
@@ -108,12 +111,11 @@ class PathMethods(ClientBase):
     ) -> None:
         """Sets the attributes that are not None."""
         there = self.compose_path(path)
-        await self._server.setstat(there, attrs, follow_symlinks=follow_symlinks)
+        await self._server.setstat(there, told_attrs(attrs), follow_symlinks=follow_symlinks)
 
     async def chmod(self, path: SFTPPath, mode: int, *, follow_symlinks: bool = True) -> None:
         """Sets the permissions."""
-        attrs = SFTPAttrs(permissions=mode)
-        await self.setstat(path, attrs, follow_symlinks=follow_symlinks)
+        await self.setstat(path, mode_of(mode), follow_symlinks=follow_symlinks)
 
     async def chown(
         self,
@@ -146,7 +148,7 @@ class PathMethods(ClientBase):
 
     async def truncate(self, path: SFTPPath, size: int) -> None:
         """Cuts a file, or makes it longer."""
-        await self.setstat(path, SFTPAttrs(size=size))
+        await self.setstat(path, size_of(size))
 
     # Names
 
@@ -160,6 +162,7 @@ class PathMethods(ClientBase):
 
     async def rename(self, oldpath: SFTPPath, newpath: SFTPPath, flags: int = 0) -> None:
         """Renames; if the new name is taken that fails, unless `flags` has FXR_OVERWRITE."""
+        check_int("flags", flags, 0, FXR_OVERWRITE | _FXR_ATOMIC | _FXR_NATIVE)
         if flags & FXR_OVERWRITE:
             await self.posix_rename(oldpath, newpath)
         else:

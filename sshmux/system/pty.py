@@ -27,6 +27,7 @@ from .pipes import Writer
 
 _END = b"\x04"  # Ctrl-D: VEOF, as a new pseudo-terminal has it
 _LINE_ENDS = (b"\n", b"\r", _END)
+USUAL_SIZE = 80, 24  # columns and rows, as asyncssh has it
 _LARGEST = 0xFFFF  # of a size (struct winsize)
 
 
@@ -52,7 +53,7 @@ class Terminal:
 
 def check_size(size: Sequence[int]) -> None:
     """Raises `ConfigError` unless these are columns, rows, and both in pixels."""
-    whole = all(isinstance(n, int) and 0 <= n <= _LARGEST for n in size)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _LARGEST for n in size)
     if len(size) != 4 or not whole:
         raise ConfigError(
             f"a terminal of {tuple(size)!r}: give (columns, rows) or (columns, rows, xpixels, "
@@ -72,13 +73,16 @@ def wanted_terminal(
     if not request_pty:
         return None
     forced = request_pty == "force" or (request_pty == "auto" and shell)
-    if term_type is None and not forced:
+    if term_type is None and not forced and term_size == USUAL_SIZE:
         return None
     try:
-        size = tuple(term_size)
+        size = tuple(term_size) if not isinstance(term_size, str | bytes) else ()
     except TypeError:
         raise ConfigError(f"term_size={term_size!r}: give (columns, rows)") from None
-    return Terminal(term_type or "", (*size, 0, 0) if len(size) == 2 else size)
+    terminal = Terminal(
+        "" if term_type is None else term_type, (*size, 0, 0) if len(size) == 2 else size
+    )
+    return None if term_type is None and not forced else terminal
 
 
 class Pty:

@@ -176,7 +176,7 @@ def _how(
     include: Patterns,
     streams: int,
 ) -> Any:
-    from ..checks import check_int
+    from ..checks import check_function, check_int
     from ..errors import ConfigError
     from ..system.selection import Selection
     from .options import TransferOptions
@@ -188,6 +188,10 @@ def _how(
     if on_change not in ("error", "accept"):
         raise ConfigError(f'on_change={on_change!r}: use "error" or "accept"')
     check_int("streams", streams, 1, _MOST_STREAMS)
+    if follow_symlinks not in (True, False, None):
+        raise ConfigError(f"follow_symlinks={follow_symlinks!r}: use True, False or None")
+    if progress is not None:
+        check_function("progress", progress)
     return TransferOptions(
         *(preserve, atomic, resume, verify, parents, recurse, progress),
         *(follow_symlinks, on_change, Selection.of(exclude, include), streams),

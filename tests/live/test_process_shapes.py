@@ -386,3 +386,49 @@ async def test_what_is_wrapped_is_seen_for_what_it_is(server: PrivateServer) -> 
             await process.wait(check=True)
             spooled.seek(0)
             assert spooled.read() == bytes(1000)
+
+
+async def test_what_leads_elsewhere_is_empty_in_the_stream_s_own_kind(
+    server: PrivateServer, tmp_path: Path
+) -> None:
+    async with connected(server) as connection:
+        empty: Any
+        for encoding, empty in ((None, b""), ("utf-8", "")):
+            async with connection.create_process(
+                "echo out; echo err >&2; exec sleep 3600",
+                stdout=tmp_path / "out",
+                stderr=tmp_path / "err",
+                encoding=encoding,
+            ) as process:
+                with pytest.raises(sshmux.ProcessTimeout) as caught:
+                    await process.wait(timeout=0.01)
+                assert (caught.value.stdout, caught.value.stderr) == (empty, empty)
+            async with connection.create_process(
+                "echo out", stdout=tmp_path / "out", stderr=DEVNULL, encoding=encoding
+            ) as process:
+                result = await process.wait()
+            assert (result.stdout, result.stderr) == (empty, empty)
+            result = await connection.run("echo", stdout=tmp_path / "out", encoding=encoding)
+            assert result.stdout == empty
+
+
+async def test_input_that_leads_nowhere_is_an_error(server: PrivateServer) -> None:
+    async with connected(server) as connection:
+        async with connection.create_process("cat", stdin=DEVNULL) as process:
+            with pytest.raises(sshmux.ConfigError, match="leads elsewhere"):
+                await process.communicate("lost")
+            assert await process.communicate() == ("", "")
+
+
+async def test_a_descriptor_that_is_not_open_harms_nobody(server: PrivateServer) -> None:
+    """A master that is told of one, and is not given it, is of no use to anybody any more."""
+    async with connected(server) as connection:
+        for number in (987_654, 10**30):
+            with pytest.raises(sshmux.ConfigError, match="no open descriptor"):
+                await connection.run("true", stdout=number)
+            with pytest.raises(sshmux.ConfigError, match="no open descriptor"):
+                await connection.relay("true", stdin=number, stdout=len, stderr=len)
+            for name in ("stdin", "stdout", "stderr"):
+                with pytest.raises(sshmux.ConfigError, match="no open descriptor"):
+                    await connection.create_process("true", **{name: number})
+        assert (await connection.run("echo alive")).stdout == "alive\n"
