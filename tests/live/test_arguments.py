@@ -50,6 +50,8 @@ COPY = {
     "progress_handler": (None, "none"),
     "error_handler": (None, "none"),
     "on_change": ("error", ""),
+    "exclude": ((), ""),
+    "include": ((), ""),
 }
 BULK = {
     "recurse": (False, ANY),
@@ -60,6 +62,8 @@ BULK = {
     "parents": (False, ANY),
     "follow_symlinks": (None, "none"),
     "on_change": ("error", ""),
+    "exclude": ((), ""),
+    "include": ((), ""),
     "progress": (None, "none"),
 }
 OWNER = {
