@@ -20,7 +20,7 @@ from .measure import Contender, column
 from .sessions import control_path
 from .world import World
 
-_SCP, _SFTP = "scp over the socket", "sftp -b over the socket"
+SCP, _SFTP = "scp over the socket", "sftp -b over the socket"
 _FILES, _SIZE = 2000, 4096
 _GUARD = ("-q", "-F", "none", "-o", "ControlMaster=no", "-o", "ProxyCommand=false")
 
@@ -34,21 +34,20 @@ async def in_bulk(world: World) -> AsyncIterator[Figure]:
         for _ in range(world.plan.megabytes):
             file.write(os.urandom(1024 * 1024))
     async with world.lent() as lent, _asyncssh_sftp(world) as theirs:
-        line = ["scp", *_GUARD, "-o", f"ControlPath={control_path(lent[OURS])}"]
         put: dict[str, Work] = {who: partial(c.put, source, target) for who, c in lent.items()}
         get: dict[str, Work] = {who: partial(c.get, source, target) for who, c in lent.items()}
-        put[_SCP] = partial(_program, [*line, str(source), f"x:{target}"])
-        get[_SCP] = partial(_program, [*line, f"x:{source}", str(target)])
+        put[SCP] = scp_line(lent[OURS], source, target, put=True)
+        get[SCP] = scp_line(lent[OURS], source, target, put=False)
         for client in theirs:
             put[ASYNCSSH] = partial(client.put, str(source), str(target))
             get[ASYNCSSH] = partial(client.get, str(source), str(target))
         goals = tuple(
             Goal(limit, peer, who)
             for who in (OURS, MUX)
-            for limit, peer in ((1.0, _SCP), (1.4, ASYNCSSH))
+            for limit, peer in ((1.0, SCP), (1.4, ASYNCSSH))
         )
         for name, works in (("put", put), ("get", get)):
-            found = await _race(world, works, target)
+            found = await race_of_copies(world, works, target)
             title = f"{name} of a file of {world.plan.megabytes} MiB"
             note = "asyncssh: its SFTP client"
             yield Figure(
@@ -71,7 +70,7 @@ async def by_sftp(world: World) -> AsyncIterator[Figure]:
                 who: partial(getattr(client, name), str(source), str(target))
                 for who, client in clients.items()
             }
-            found = await _race(world, works, target)
+            found = await race_of_copies(world, works, target)
             yield Figure(
                 f"sftp.{name}",
                 f"SFTP {name} of {world.plan.megabytes} MiB",
@@ -116,7 +115,7 @@ async def many_small(world: World) -> AsyncIterator[Figure]:
         )
         for client in theirs:
             works[ASYNCSSH] = partial(client.put, str(source), str(target), recurse=True)
-        found = await _race(world, works, target)
+        found = await race_of_copies(world, works, target)
     yield Figure(
         "many.time",
         f"put of {_FILES} files of {_SIZE // 1024} KiB",
@@ -189,7 +188,7 @@ async def _clients(world: World) -> AsyncIterator[dict[str, Any]]:
         yield {**ours, **dict(zip([ASYNCSSH], theirs, strict=False))}
 
 
-async def _race(world: World, works: Mapping[str, Work], target: Path) -> Any:
+async def race_of_copies(world: World, works: Mapping[str, Work], target: Path) -> Any:
     turns: dict[str, Contender] = {
         who: partial(_timed, work, target) for who, work in works.items()
     }
@@ -210,6 +209,12 @@ def _take_away(target: Path) -> None:
         shutil.rmtree(target)
     else:
         target.unlink()
+
+
+def scp_line(conn: Connection, source: Path, target: Path, *, put: bool) -> Work:
+    """scp over a connection's own master."""
+    names = [str(source), f"x:{target}"] if put else [f"x:{source}", str(target)]
+    return partial(_program, ["scp", *_GUARD, "-o", f"ControlPath={control_path(conn)}", *names])
 
 
 async def _program(words: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .figures import ASYNCSSH, MUX, OURS, Figure, Goal
+from .files import SCP, race_of_copies, scp_line
 from .measure import Contender, column
 from .peers import asyncssh
 from .world import World
@@ -20,7 +22,7 @@ _ROOT = Path(__file__).parents[2]
 _TRIPS = (0.1,)  # seconds for a round trip
 _THOROUGH = (0.02, 0.1, 0.3)
 _SIZE = 4096  # bytes of a small file
-_MANY = 1000  # of what is done one after the other or all at once
+_ONE = "one stream"
 
 Work = Callable[[], Awaitable[object]]
 Works = dict[str, Work]
@@ -49,6 +51,44 @@ async def long_way(world: World) -> AsyncIterator[Figure]:
                     column(found, "trips"),
                     tuple(Goal(limit, None, who) for who in (OURS, MUX)),
                 )
+            async for figure in _large_files(world, port, f"{trip * 1000:.0f} ms away", 3):
+                yield figure
+    async for figure in _large_files(world, world.server.port, "on loopback", 0.97):
+        yield figure
+
+
+async def _large_files(world: World, port: int, where: str, goal: float) -> AsyncIterator[Figure]:
+    """One large file over four sessions at once, against one, and against scp."""
+    megabytes = {"quick": 64, "default": 128}.get(world.plan.name, 256)
+    source, target = world.directory / "large", world.directory / "copy"
+    with source.open("wb") as file:
+        for _ in range(megabytes):
+            file.write(os.urandom(1024 * 1024))
+    for name in ("get", "put"):
+        works: Works = {}
+        async with contextlib.AsyncExitStack() as stack:
+            for who in world.engines:
+                manager = await stack.enter_async_context(world.manager(who, pool_size=1))
+                keys = _keys(world, port)
+                world.server.register(manager, "far", port=port, known_hosts_file=keys)
+                conn = await stack.enter_async_context(manager.get_connection("far"))
+                move = partial(getattr(conn, name), source, target)
+                works[who] = partial(move, streams=4)
+                if who == OURS:
+                    works[_ONE] = move
+                    works[SCP] = scp_line(conn, source, target, put=name == "put")
+            found = await race_of_copies(world, works, target)
+        goals = [Goal(goal, _ONE, who) for who in (OURS, MUX)]
+        goals += [Goal(goal, SCP, who) for who in (OURS, MUX) if goal > 1]
+        yield Figure(
+            f"wan.{name}.{where.partition(' ')[0]}",
+            f"{name} of {megabytes} MiB, streams=4, {where}",
+            "MiB/s",
+            column(found, "seconds"),
+            tuple(goals),
+            amount=megabytes,
+        )
+    source.unlink()
 
 
 # The most round trips that each may take, local work included. A session takes two, to be opened

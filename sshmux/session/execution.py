@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import subprocess
 from collections.abc import Callable
@@ -116,7 +117,8 @@ class Execution:
     __slots__ = (
         *("_announced", "_held", "_input", "_late", "_loop", "_patience", "_readers"),
         *("_request", "_session", "_waiting", "_watching"),
-        *("aborted", "began_at", "early_stderr", "failure", "over", "preamble", "pty"),
+        *("aborted", "announced_after", "began_at", "early_stderr", "failure", "over"),
+        *("preamble", "pty"),
     )
 
     def __init__(
@@ -135,6 +137,7 @@ class Execution:
         self._request = request
         self._loop = asyncio.get_running_loop()
         self.began_at = self._loop.time()
+        self.announced_after = math.inf  # seconds
         self._waiting: list[asyncio.Future[None]] = []  # for the end
         self._watching: list[asyncio.Future[None]] = []  # for the end, or a failure of ours
         self._announced: list[asyncio.Future[None]] = []  # for the start
@@ -287,6 +290,7 @@ class Execution:
             sink(data)
 
     def _has_announced(self) -> None:
+        self.announced_after = self._loop.time() - self.began_at
         if self.pty is not None:
             self.pty.begin()
         self._expected()

@@ -70,6 +70,7 @@ class Link:
         self.executions: set[Execution] = set()
         self.attachments: set[Attachment] = set()
         self.before_close: list[Callable[[], Awaitable[None]]] = []  # what nobody waits for
+        self.quickest = math.inf  # seconds that a session took to tell that it has begun, at best
         self._facts = facts
         self._terminator = RemoteTerminator(self.control)
         self.loop = self._loop = asyncio.get_running_loop()
@@ -352,6 +353,7 @@ class Link:
         finally:
             self.executions.discard(execution)
             scope.running.discard(execution)
+        self.quickest = min(self.quickest, execution.announced_after)
         if self._facts.shell == "unknown" and not request.subsystem:
             self._facts.shell = preamble.shell
         return execution

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..errors import ConnectionReleased
@@ -13,8 +14,8 @@ from ..system.tasks import run_to_end
 from .helpers import Helpers
 from .remote import Remote
 
-# Seconds for a session to begin and to tell: then the way is so short that the window of a channel
-# is no limit, and several on one master would only be in each other's way.
+# Seconds for a session to tell that it has begun: then the way is so short that the window of a
+# channel is no limit, and several on one master would only be in each other's way.
 _NEAR = 0.03
 
 
@@ -29,12 +30,6 @@ class Lanes:
         self.remotes = remotes
         self.scope = own.scope
         self._tasks: list[asyncio.Task[None]] = []
-
-    def choose(self, seconds: float) -> None:
-        """Takes those that are of use, now that it is known how long a session takes to tell."""
-        if seconds < _NEAR:
-            found = {each.link: each for each in reversed(self.remotes)}
-            self.remotes = [each for each in self.remotes if found[each.link] is each]
 
     def is_own(self, remote: Remote) -> bool:
         """Whether it leads over the transfer's own connection: to the same host, surely."""
@@ -80,6 +75,9 @@ class Lanes:
 def lanes(own: Remote, helpers: Helpers | None, streams: int) -> Iterator[Lanes]:
     """As many as there is room for without waiting, up to `streams`, and at least one."""
     link = own.link
+    near = link.quickest < _NEAR
+    if near:  # then it is processors that count: for each master one, and one for its other end
+        streams = min(streams, max(1, (os.cpu_count() or 1) // 2))
     if streams == 1:
         yield Lanes(own, [own])
         return
@@ -89,7 +87,8 @@ def lanes(own: Remote, helpers: Helpers | None, streams: int) -> Iterator[Lanes]
             others = stack.enter_context(helpers.guests(link, streams - 1))
         made = Lanes(own, [])
         # Whoever borrows one of the idle ones finds a place on it, and so do the caller's commands.
-        room = {each: max(0, each.gate.free - 1) for each in (link, *others)}
+        most = 1 if near else streams
+        room = {each: min(most, max(0, each.gate.free - 1)) for each in (link, *others)}
         room[link] = max(room[link], 1)
         counts = dict.fromkeys(room, 0)
         while sum(counts.values()) < streams:

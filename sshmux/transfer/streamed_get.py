@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from functools import partial
 
 from ..errors import NoSpaceLeft
@@ -70,11 +69,10 @@ async def _fetch(
     job = _Get(lanes, source, target, part, file, os.O_WRONLY | os.O_NOFOLLOW)
     if options.progress is None and not options.resume:
         return await _fetch_unseen(job, remote, options)
-    flags, begun = options.flags + "n", time.monotonic()
+    flags = options.flags + "n"
     said = await remote.run(scripts.words(stream_scripts.GET_FIRST, source, flags, SMALL))
     if (size := job.learn(said)) is None or not job.state:
         return await files.fetch_whole(remote, source, target, file, part, options)
-    lanes.choose(time.monotonic() - begun)
     lacking = await _lacking_here(job, remote, file, size) if options.resume else [Piece(0, size)]
     job.queue.extend(divided(lacking, len(lanes.remotes)))
     job.done = size - sum(piece.length for piece in lacking)
@@ -88,14 +86,13 @@ async def _fetch_unseen(job: _Get, remote: Remote, options: TransferOptions) -> 
 
     The others begin as soon as it has told, if there is more.
     """
-    told, begun = asyncio.Event(), time.monotonic()
+    told = asyncio.Event()
     found: list[ScriptResult] = []
 
     def heard(said: ScriptResult) -> None:
         if not told.is_set() and (size := job.learn(said)) is not None:
             told.set()
             if job.state:
-                job.lanes.choose(time.monotonic() - begun)
                 rest = [Piece(SMALL, size - SMALL)]
                 job.queue.extend(divided(rest, len(job.lanes.remotes), begun=SMALL))
 
@@ -124,8 +121,7 @@ async def _fetch_unseen(job: _Get, remote: Remote, options: TransferOptions) -> 
             await waiting.pop()()
         else:
             await told.wait()
-            if lane in job.lanes.remotes:
-                await job.take(lane)
+            await job.take(lane)
 
     await job.lanes.work(work)
     if job.queue:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import time
 from collections.abc import Sequence
 
 from . import files, reports, scripts, stream_scripts
@@ -74,12 +73,11 @@ async def _send(job: _Put, found: os.stat_result, options: TransferOptions) -> b
 async def _make_part(job: _Put, place: Sequence[str], size: int) -> bool:
     """The first session makes the part, and the others begin as soon as it has told where it is."""
     piece, *_ = divided([Piece(0, size)], len(job.lanes.remotes))
-    made, begun = asyncio.Event(), time.monotonic()
+    made = asyncio.Event()
     single = False
 
     def heard(said: ScriptResult) -> None:
         if not made.is_set() and job.learn(said):
-            job.lanes.choose(time.monotonic() - begun)
             rest = [Piece(piece.end, size - piece.end)]
             job.queue.extend(divided(rest, len(job.lanes.remotes), begun=piece.length))
             made.set()
@@ -109,7 +107,7 @@ async def _make_part(job: _Put, place: Sequence[str], size: int) -> bool:
             await waiting.pop()()
         else:
             await made.wait()
-            if lane in job.lanes.remotes:
+            if job.part:
                 await job.take(lane)
 
     await job.lanes.work(work)
@@ -120,7 +118,7 @@ async def _make_part(job: _Put, place: Sequence[str], size: int) -> bool:
 
 async def _find_part(job: _Put, place: Sequence[str], size: int) -> bool:
     """Looks what there is of an interrupted one: what is missing is in the queue then."""
-    chunk, begun = chunk_of(size), time.monotonic()
+    chunk = chunk_of(size)
     words = scripts.words(stream_scripts.PUT_SUMS, *place, size, chunk // MIB)
     said, data = await job.lanes.own.output(words)
     if "single" in said.words:
@@ -128,8 +126,6 @@ async def _find_part(job: _Put, place: Sequence[str], size: int) -> bool:
     have = reports.number(said.words.get("part", ""))
     if said.status != 0 or not job.learn(said) or have is None or have > size:
         raise reports.failure(said.stderr, said.status, job.source, job.target)
-    if not have:
-        job.lanes.choose(time.monotonic() - begun)
     count = -(-have // chunk)
     want = await checksums(job.file, chunk, count)
     lacking = missing(size, chunk, told_sums(data, count), want)

@@ -25,7 +25,7 @@ from .test_transfer import begun, small
 
 pytestmark = pytest.mark.both_engines
 
-SIZE = 80 * MIB + 12345
+SIZE = 64 * MIB + 12345
 
 
 @pytest.fixture(autouse=True)
@@ -429,6 +429,22 @@ async def test_a_connection_that_is_given_back_ends_it(here: Path, there: Path) 
         with pytest.raises(sshmux.ConnectionReleased):
             await moving
     assert os.listdir(here) == []
+
+
+async def test_nearby_one_connection_goes_over_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def begin() -> float:
+        """Seconds until a session that does nothing has told that it has begun."""
+        await connection.run("true", check=True)
+        return connection.link.quickest
+
+    async with lent() as connection:
+        first = await begin()
+        quickest = await begin()
+        assert 0 < quickest <= first
+        for near, expected in ((quickest / 2, 4), (quickest * 2, 1)):
+            monkeypatch.setattr(lanes, "_NEAR", near)
+            with lanes.lanes(connection.transfers(), None, 4) as found:
+                assert len(found.remotes) == expected
 
 
 @pytest.mark.parametrize("streams", [0, -1, 65, 1.5, "4", True, None])
