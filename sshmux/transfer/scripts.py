@@ -26,7 +26,7 @@ no() { printf '\\n%s\\n' "sshmux-transfer $*" >&2; exit 9; }
 say() { printf '\\n%s\\n' "sshmux-transfer $*" >&2; }
 names() { say names; printf '%s\\0%s\\0' "$@" >&2; }
 abs() { case $d in /*|./*) ;; *) d=./$d;; esac; }
-hash() { if command -v sha256sum >/dev/null 2>&1; then sha256sum
+sha256() { if command -v sha256sum >/dev/null 2>&1; then sha256sum
 elif command -v shasum >/dev/null 2>&1; then shasum -a 256
 else openssl dgst -sha256 -r; fi | cut -c1-64; }
 size() { set -- $(ls -lnL -- "$1"); echo "$5"; }
@@ -100,7 +100,7 @@ have=$(size "$p")
 [ "$made" ] || { [ ! -L "$p" ] && chmod "$m" "$p"; } || no write "cannot set its permissions"
 case $x in *p*) TZ=UTC0 touch -t "$9" "$p";; esac
 fi
-case $x in *v*) e=$(hash < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
+case $x in *v*) e=$(sha256 < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
 [ "$p" = "$f" ] || e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 trap - 0
 [ -z "$q" ] || rmdir -- "$q"
@@ -128,7 +128,7 @@ PART = (
     + _THROUGH
     + _OURS
     + """p=$d/.$b.sshmux-part
-if ours "$p"; then say part "$(size "$p") $(hash < "$p")"; else say part "0 -"; fi
+if ours "$p"; then say part "$(size "$p") $(sha256 < "$p")"; else say part "0 -"; fi
 """
 )
 
@@ -148,7 +148,7 @@ case $(tar --version 2>&1) in *GNU\\ tar*) ;; *) false;; esac
 m=- t=-
 case $3 in *p*) m=$(stat -c %a -- "$1" 2>/dev/null || stat -f %Lp -- "$1")
 t=$(stat -c %Y -- "$1" 2>/dev/null || stat -f %m -- "$1");; esac
-case $3 in *h*) s=$(head -c "$2" -- "$1" | hash);; *) s=-;; esac
+case $3 in *h*) s=$(head -c "$2" -- "$1" | sha256);; *) s=-;; esac
 sizes "$1"
 say size "$z $m $t $s"
 case $3 in *n*) exit 0;; *z*) if holes; then
@@ -166,7 +166,7 @@ exec tail -c "+$(( $2 + 1 ))" -- "$1"
 
 SUM = (
     _COMMON
-    + """say sum "$(hash < "$1")"
+    + """say sum "$(sha256 < "$1")"
 """
 )
 

@@ -16,7 +16,7 @@ _STATE = """TZ=UTC0; export TZ
 state() { stat -L -c '%i %s %y' -- "$1" 2>/dev/null ||
 stat -L -f '%i %z %Fm' -- "$1" 2>/dev/null || ls -lniL -- "$1"; }
 same() { [ "$(state "$1" | cut -c1-200)" = "$2" ]; }
-sums() { while [ "$n" -gt 0 ]; do dd bs=1048576 count="$1" 2>/dev/null | hash; n=$(( n - 1 ))
+sums() { while [ "$n" -gt 0 ]; do dd bs=1048576 count="$1" 2>/dev/null | sha256; n=$(( n - 1 ))
 done; }
 """
 
@@ -61,10 +61,13 @@ n=$4; sums "$3" < "$1"
 )
 
 # $p is the part, $k MiB to skip, $n bytes, $x flags. It is written by its descriptor. dd tells how
-# much came: when the link is lost the input just ends.
+# much came (busybox's may not: then Linux does): when the link is lost the input just ends.
 _WRITE = """e=$( { exec 3<>"$p" && [ "$p" -ef /dev/fd/3 ] && ours "$p" || exit 9
-dd bs=1048576 seek="$k" conv=notrunc >&3; } 2>&1 ) || no write "$e"
+dd bs=1048576 seek="$k" conv=notrunc >&3 || exit 9
+sed -n 's/^pos:[^0-9]*/at /p' /proc/self/fdinfo/3 3>&3 2>/dev/null || :; } 2>&1 ) || no write "$e"
 have=$(printf '%s\\n' "$e" | sed -n 's/^\\([0-9][0-9]*\\) bytes.*/\\1/p' | tail -n 1)
+at=$(printf '%s\\n' "$e" | sed -n 's/^at \\([0-9][0-9]*\\)$/\\1/p' | tail -n 1)
+[ "$have" ] || have=$(( ${at:-0} - k * 1048576 ))
 [ "$have" = "$n" ] || no short "$have"
 trap - 0
 say moved
@@ -142,7 +145,7 @@ m=$4
 case $x in *p*) ;; *) m=$(umask); m=$(printf %o $(( 0$4 & ~0$m )));; esac
 chmod "$m" "$p" || no write "cannot set its permissions"
 case $x in *p*) TZ=UTC0 touch -t "$5" "$p";; esac
-case $x in *v*) e=$(hash < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
+case $x in *v*) e=$(sha256 < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
 e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 trap - 0
 say done
