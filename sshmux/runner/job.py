@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from ..checks import check_seconds
 from ..errors import ConfigError
@@ -260,8 +260,7 @@ class ClusterOptions:
                 raise ConfigError(f"{name}={value!r}: use a whole number, 1 or more, or None")
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of output, without its line end, and the offset in bytes just behind that.
 
     `output(handle, offset=line.offset)` goes on with the next one.

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from .watching import ClusterJobs
 _PIECE = 4 * 1024 * 1024  # bytes that are read at once
 _LONGEST = 1024 * 1024  # bytes of a line; a longer one comes in pieces
 _MOST_NAMES = 100_000
-_PAUSE = 1.0  # seconds, doubled, until a lost connection is tried again
+_PAUSE = 1.0  # seconds, doubled, until a connection is tried again for the second time
 
 threads = Threads(2, linger=5)
 
@@ -43,19 +43,21 @@ class OutputReader:
         self._offset = offset  # of what was given out
         self._rest = b""
 
-    async def lines(self, *, follow: bool) -> AsyncIterator[Line]:
-        """The lines; with `follow` until the job has ended."""
+    async def lines(self, *, follow: bool) -> AsyncIterator[Iterator[Line]]:
+        """The lines, some at a time, each lot to be read before the next is asked for.
+
+        With `follow` until the job has ended.
+        """
         if follow:
-            async for line in self._followed():
-                yield line
+            async for some in self._followed():
+                yield some
         more = True
         while more:
             data = await self._piece()
             more = len(data) == _PIECE
-            for line in self._split(data):
-                yield line
+            yield self._split(data)
         if self._rest:
-            yield self._line(self._rest, b"")
+            yield iter((self._line(self._rest),))
             self._rest = b""
 
     async def _piece(self) -> bytes:
@@ -72,42 +74,45 @@ class OutputReader:
         size = re.fullmatch(rb"=%b (\d{1,9})" % nonce.encode(), head)
         return data[: int(size[1])] if size else b""
 
-    def _split(self, data: bytes) -> list[Line]:
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        found = [self._line(line, b"\n") for line in whole]
-        while len(self._rest) > _LONGEST:
-            found.append(self._line(self._rest[:_LONGEST], b""))
-            self._rest = self._rest[_LONGEST:]
-        return found
+    def _split(self, data: bytes) -> Iterator[Line]:
+        *whole, rest = (self._rest + data).split(b"\n")
+        for line in whole:  # there may be millions of them
+            self._offset += len(line) + 1
+            yield Line(line.removesuffix(b"\r").decode("utf-8", "replace"), self._offset)
+        while len(rest) > _LONGEST:
+            yield self._line(rest[:_LONGEST])
+            rest = rest[_LONGEST:]
+        self._rest = rest
 
-    def _line(self, data: bytes, end: bytes) -> Line:
-        self._offset += len(data) + len(end)
+    def _line(self, data: bytes) -> Line:
+        """A piece of a line, or one without an end."""
+        self._offset += len(data)
         return Line(data.removesuffix(b"\r").decode("utf-8", "replace"), self._offset)
 
-    async def _followed(self) -> AsyncIterator[Line]:
+    async def _followed(self) -> AsyncIterator[Iterator[Line]]:
         """What comes until the job has ended; the end of it is read afterwards."""
         ended = asyncio.ensure_future(self._cluster.wait(self._handle))
-        pause = _PAUSE
+        pause = 0.0
         try:
             while not ended.done():
                 try:
-                    async for line in self._stream(ended):
-                        pause = _PAUSE
-                        yield line
+                    async for some in self._stream(ended):
+                        pause = 0.0
+                        yield some
                 except (Error, OSError):
-                    await asyncio.wait((ended,), timeout=pause)
-                    pause = min(30.0, pause * 2)
+                    if pause:
+                        await asyncio.wait((ended,), timeout=pause)
+                    pause = min(30.0, pause * 2 or _PAUSE)
             ended.result()
         finally:
             ended.cancel()
 
-    async def _stream(self, ended: asyncio.Future[JobStatus]) -> AsyncIterator[Line]:
+    async def _stream(self, ended: asyncio.Future[JobStatus]) -> AsyncIterator[Iterator[Line]]:
         at = self._offset + len(self._rest)
         script = scripts.follow(self._cluster.root, self._handle.token, self._name, at)
         following = await self._cluster.remote.follow(script)
         if following is None:  # no session to spare: it is asked now and then
-            for line in self._split(await self._piece()):
-                yield line
+            yield self._split(await self._piece())
             await asyncio.wait((ended,), timeout=_PAUSE)
             return
         try:
@@ -120,8 +125,7 @@ class OutputReader:
                 data = reading.result()
                 if not data:
                     return
-                for line in self._split(data):
-                    yield line
+                yield self._split(data)
         finally:
             await following.close()
 

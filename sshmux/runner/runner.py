@@ -285,8 +285,9 @@ class RemoteRunner:
         name = {"stdout": "out", "stderr": "err"}[stream]
         file = name if handle.index is None else f"{name}.{handle.index}"
         reader = outputs.OutputReader(cluster, handle, file, offset)
-        async for line in reader.lines(follow=follow):
-            yield line
+        async for some in reader.lines(follow=follow):
+            for line in some:
+                yield line
 
     async def collect(
         self,
