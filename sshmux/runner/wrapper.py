@@ -78,6 +78,16 @@ _WRAP_PID = """\
 printf '%s %s %s %s\\n' $$ "$(begun $$)" "$(boot)" "$host" >pid.new && mv -f pid.new pid
 """
 
+# A scheduler runs a job again whose node was lost before it had heard of the end.
+_WRAP_AGAIN = """\
+rc= sig= oom=
+{ read -r rc sig _ _ oom <"end$s"; } 2>/dev/null
+if [ "$rc $sig $oom" = '0 - 0' ]; then
+    printf 'end %s%s 0 -\\n' "$token" "$s" >>../events
+    exit 0
+fi
+"""
+
 # For jobs that no scheduler queues: wait for other jobs here, so that it works with no program.
 _WRAP_AFTER = """\
 finish() { printf '%s - %s %s 0\\n' "$1" "$id" "$(date +%s)" >end.new && mv -f end.new end
@@ -212,8 +222,9 @@ def wrapper(
     if not scheduler:
         parts += [STAMP, MARKED, _WRAP_PID]
         parts += [_WRAP_AFTER] if after else []
-    elif after:
-        parts.append(_WRAP_RESULTS)
+    else:
+        parts += [_WRAP_AGAIN]
+        parts += [_WRAP_RESULTS] if after else []
     parts.append(run)
     codes = "|".join(str(code) for code in sorted(reserved))
     if codes:
