@@ -1,4 +1,4 @@
-"""Ends that take a Slurm of their own, and minutes: out of memory, a lost node.
+"""Ends that take a Slurm of their own, and minutes: out of memory, a lost node, preemption.
 
 The others are in test_runner_slurm.py.
 """
@@ -72,3 +72,32 @@ async def test_a_lost_node(slurm: Slurm, tmp_path: Path) -> None:
                 process.kill()
         status = await jobs.wait(handle, 180)
         assert (status.state, status.reason) == (JobState.FAILED, Reason.NODE_FAIL), status
+
+
+@pytest.mark.parametrize("slurm", ["none"], indirect=True)
+async def test_preempted(slurm: Slurm, tmp_path: Path) -> None:
+    """One that may be run again is, some two minutes later; the other one has ended."""
+    async with runner(slurm, tmp_path) as jobs:
+        script = "echo x >>../../runs; [ -e ../../go ] || sleep 1000"
+        places = [Resources(extra=["--exclusive", f"--nodelist={node}"]) for node in ("n1", "n2")]
+        again, never = await jobs.submit_many(
+            1,
+            [
+                job(script, resources=places[0], requeue=True),
+                job("sleep 1000", resources=places[1]),
+            ],
+        )
+        await begun(jobs, again, never)
+        urgent = Resources(partition="urgent", nodes=2, extra=["--exclusive"])
+        first = await jobs.submit(1, job("touch ../../go", resources=urgent))
+        status = await jobs.wait(never, 60)
+        assert (status.state, status.reason) == (JobState.CANCELLED, Reason.PREEMPTED), status
+        while (status := await jobs.status(again)).reason != Reason.REQUEUED:
+            assert status.state in (JobState.RUNNING, JobState.PENDING), status
+            await asyncio.sleep(0.3)
+        assert status.state is JobState.PENDING
+        assert (await jobs.wait(first, 120)).ok
+        status = await jobs.wait(again, 300)
+        assert status.ok, status
+        assert status.restarts == 1
+    assert (tmp_path / "jobs" / "runs").read_text() == "x\n" * 2
