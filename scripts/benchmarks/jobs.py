@@ -9,14 +9,16 @@ import statistics
 import tempfile
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
-from sshmux import ClusterOptions, Job, RemoteRunner
+from sshmux import ClusterOptions, Job, JobHandle, RemoteRunner
 
 from .figures import BARE, OURS, Figure, Goal
-from .measure import Contender, Samples, column
+from .measure import Contender, Samples, Stopwatch, column, each
+from .slurm import slurm
 from .world import World
 
 _ONE_BY_ONE = "submit(), one by one"
@@ -31,9 +33,9 @@ async def jobs(world: World) -> AsyncIterator[Figure]:
         line = "nohup sh -c true </dev/null >/dev/null 2>&1 & echo $!"
         found = await world.race(
             {
-                OURS: partial(_each, many, partial(_submit, runner, many)),
-                _ONE_BY_ONE: partial(_each, few, partial(_submit_each, runner, few)),
-                BARE: partial(_each, few, partial(_detached, world, sockets[0], line, few)),
+                OURS: partial(each, many, partial(_submit, runner, many)),
+                _ONE_BY_ONE: partial(each, few, partial(_submit_each, runner, few)),
+                BARE: partial(each, few, partial(_detached, world, sockets[0], line, few)),
             },
             rounds=rounds,
         )
@@ -69,6 +71,9 @@ async def jobs(world: World) -> AsyncIterator[Figure]:
         {OURS: Samples((bytes_each,))},
         (Goal(4),),
     )
+    yield await _followed(world)
+    async for figure in slurm(world):
+        yield figure
 
 
 @contextlib.asynccontextmanager
@@ -86,13 +91,6 @@ async def _runner(world: World) -> AsyncIterator[RemoteRunner]:
 
 def _job(script: str) -> Job:
     return Job(script=script, login_shell=False)
-
-
-async def _each(count: int, work: Callable[[], Awaitable[object]]) -> dict[str, float]:
-    """Seconds for one of so many."""
-    begun = time.perf_counter()
-    await work()
-    return {"seconds": (time.perf_counter() - begun) / count}
 
 
 async def _submit(runner: RemoteRunner, count: int) -> None:
@@ -142,3 +140,76 @@ async def _memory(runner: RemoteRunner, count: int) -> float:
     if not all(status.ok for status in ended):
         raise RuntimeError("a job ended otherwise than well")
     return (after - before) / (count - 1)
+
+
+# Output that is followed
+
+_LINES = 2_000_000
+_NO_LOSS = "without a loss"
+
+
+async def _followed(world: World) -> Figure:
+    """What is there already is followed, as fast as it comes, while connections are killed."""
+    async with _runner(world) as runner:
+        script = f"seq 1 {_LINES}; touch ../../there; while [ ! -e ../../go ]; do sleep 0.2; done"
+        handle = await runner.submit("jobs", _job(script))
+        place = Path(handle.directory).parent
+        while not (place / "there").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.1)
+        found = await world.race(
+            {
+                OURS: partial(_follow, world, runner, handle, 3),
+                _NO_LOSS: partial(_follow, world, runner, handle, 0),
+                BARE: partial(_tail, world, f"tail -c +1 -f {handle.directory}/out"),
+            },
+            rounds=world.plan.rounds_of_seconds(),
+        )
+        (place / "go").touch()
+        await runner.wait(handle, 60)
+    return Figure(
+        "jobs.follow",
+        f"{_LINES:,} lines of output that are followed, while the connection is lost three times",
+        "s",
+        column(found, "seconds"),
+        (Goal(1.5, BARE),),
+        note=f"{BARE}: tail -f, no connection lost, its lines as asyncio gives them",
+    )
+
+
+async def _follow(
+    world: World, runner: RemoteRunner, handle: JobHandle, losses: int
+) -> dict[str, float]:
+    killed = {_LINES * number // (losses + 1) for number in range(1, losses + 1)}
+    number, last = 0, ""
+    with Stopwatch() as watch:
+        async for line in runner.output(handle, follow=True):
+            number, last = number + 1, line.text
+            if number in killed:
+                await asyncio.to_thread(world.server.drop_connections)
+            if number == _LINES:
+                break
+    if last != str(_LINES):
+        raise RuntimeError(f"line {number} is {last}")
+    return {"seconds": watch.cost.seconds}
+
+
+async def _tail(world: World, command: str) -> dict[str, float]:
+    socket = await world.bare_dial("tail")
+    try:
+        number, last = 0, b""
+        with Stopwatch() as watch:
+            process = await asyncio.create_subprocess_exec(
+                *world.session_line(socket, command), stdin=DEVNULL, stdout=PIPE
+            )
+            assert process.stdout is not None
+            async for line in process.stdout:
+                number, last = number + 1, line
+                if number == _LINES:
+                    break
+        if int(last) != _LINES:
+            raise RuntimeError(f"line {number} is {last!r}")
+        process.kill()
+        await process.wait()
+    finally:
+        await world.bare_leave(socket)
+    return {"seconds": watch.cost.seconds}

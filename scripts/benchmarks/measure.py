@@ -163,3 +163,10 @@ STARTS = ProcessStarts()
 def column(found: Mapping[str, Mapping[str, Samples]], key: str) -> dict[str, Samples]:
     """One of the values that were reported, of all who reported it."""
     return {who: values[key] for who, values in found.items() if key in values}
+
+
+async def each(count: int, work: Callable[[], Awaitable[object]]) -> dict[str, float]:
+    """Seconds for one of so many."""
+    begun = time.perf_counter()
+    await work()
+    return {"seconds": (time.perf_counter() - begun) / count}

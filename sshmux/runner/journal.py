@@ -65,6 +65,11 @@ class JobFiles:
     log_tail: list[str] = field(default_factory=list)
     meta: str = ""
 
+    @property
+    def lock_time(self) -> float | None:
+        """The same as a number."""
+        return None if self.lock is None else _number(self.lock)
+
     def cancelled(self, index: int | None) -> float | None:
         """When it was said that the job, or this task of it, is to be cancelled."""
         return self.cancels.get(None) or self.cancels.get(index)

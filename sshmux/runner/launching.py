@@ -29,7 +29,9 @@ _SUBMIT = """\
 t=
 if command -v timeout >/dev/null 2>&1; then t='timeout {limit}'; fi
 $t {command} >submit.out 2>submit.err
-printf '%s %s\\n' $? "$(date +%s)" >submit.rc.new && mv -f submit.rc.new submit.rc
+s=$? d=
+[ $s = 0 ] || d=$(date +%s)
+echo "$s $d" >submit.rc
 """
 
 
@@ -54,7 +56,8 @@ for t in $tokens; do
     [ -e "../$t" ] || [ -L "../$t" ] || mv "$t" "../$t" 2>/dev/null
     [ ! -d "../$t/$t" ] || rm -rf "../$t/$t"
 done
-cd .. && rm -rf ".stage-$nonce"
+cd .. && rm -rf ".stage-$nonce" &
+cd .. || exit 53
 """
 
 _LAUNCH = (
@@ -63,24 +66,25 @@ _LAUNCH = (
 launch() { # TOKEN: runs its submit command, unless that was begun before
     cd "$1" || return
     [ ! -e cancel ] || return
-    if mkdir submit.lock 2>/dev/null; then date +%s >submit.lock/at
+    if mkdir submit.lock 2>/dev/null; then echo "$at" >submit.lock/at
     else
         # Whoever took it was ended before it had said when: it counts from now on.
         l=
         { IFS= read -r l <submit.lock/at; } 2>/dev/null
-        case $l in ''|*[!0-9]*) date +%s >submit.lock/at ;; esac
+        case $l in ''|*[!0-9]*) echo "$at" >submit.lock/at ;; esac
         return
     fi
     if [ -e shell ]; then
         ( detach sh ./wrap </dev/null >log 2>&1 ) &
         echo $! >submit.out
-        printf '0 %s\\n' "$(date +%s)" >submit.rc.new && mv -f submit.rc.new submit.rc
+        echo "0 $at" >submit.rc
         return
     fi
     ( detach sh ./submit </dev/null >/dev/null 2>&1 ) &
     wait $!
 }
-n=0 began=$(date +%s)
+n=0 at=$(date +%s)
+began=$at
 for t in $tokens; do
     case $t in sm????????????) ;; *) continue ;; esac
     ( launch "$t" ) &
@@ -88,9 +92,11 @@ for t in $tokens; do
     [ $((n % 4)) -eq 0 ] || continue
     wait
     # What a slow scheduler leaves no time for is told as not begun, and is submitted next time.
-    [ $(($(date +%s) - began)) -lt {launching} ] || break
+    at=$(date +%s)
+    [ $((at - began)) -lt {launching} ] || break
 done
 wait
+now=$at
 : >>events
 """
 ).replace("{launching}", str(LAUNCHING))
@@ -120,14 +126,14 @@ def launch(nonce: str, tokens: Sequence[str]) -> str:
     """Submits staged jobs, in the runner's directory, and tells what is there."""
     names = quote(" ".join(tokens))
     body = _LAUNCH if tokens else ": >>events\n"
-    return f"tokens={names}\n{body}{looked(nonce, tokens)}"
+    return f"now= tokens={names}\n{body}{looked(nonce, tokens)}"
 
 
 def unpack(root: str, nonce: str) -> list[str]:
     """A command that reads an archive on stdin and runs the `stage` in it."""
     line = (
-        'umask 077; { mkdir -p "$1" && chmod 700 "$1" && cd "$1" && mkdir -p ".stage-$2" && '
-        'cd ".stage-$2" && tar -xf -; } 2>&1 || { rm -rf "$1/.stage-$2"; exit 53; }; '
+        'umask 077; { { cd "$1" 2>/dev/null || { mkdir -p "$1" && chmod 700 "$1" && cd "$1"; }; } '
+        '&& tar -xf - && cd ".stage-$2"; } 2>&1 || { rm -rf "$1/.stage-$2"; exit 53; }; '
         "exec sh ./stage"
     )
     return ["sh", "-c", line, "sshmux", root, nonce]

@@ -48,7 +48,8 @@ _LOOK = (
     STAMP
     + MARKED
     + """\
-host=$(uname -n) now=$(date +%s)
+here=$PWD host=
+[ "$now" ] || now=$(date +%s)
 f() { # NAME WORD
     l=
     [ -f "$1" ] && { IFS= read -r l <"$1" || [ -n "$l" ]; } && printf '%s %.400s\\n' "$2" "$l"
@@ -56,10 +57,19 @@ f() { # NAME WORD
 lines() { # WORD
     while IFS= read -r l || [ -n "$l" ]; do printf '%s %.400s\\n' "$1" "$l"; done
 }
+few() { # FILE WORD: its lines, if they are few
+    k=0
+    while IFS= read -r l || [ -n "$l" ]; do
+        k=$((k + 1))
+        [ $k -le 20 ] || return 1
+        printf '%s %.400s\\n' "$2" "$l"
+    done <"$1"
+}
 living() { # TOKEN
     p=
     { read -r p st bo ho <pid; } 2>/dev/null || return
     case $p in ''|*[!0-9]*) return ;; esac
+    [ "$host" ] || host=$(uname -n)
     if [ "$ho" != "$host" ]; then echo "alive elsewhere $ho"
     elif [ "$bo" != "$(boot)" ]; then echo "alive rebooted"
     elif [ "$(begun "$p")" = "$st" ]; then echo "alive yes"
@@ -78,9 +88,9 @@ look() { # TOKEN
     f cancel cancel; f timeout timeout
     l=; [ -f meta ] && IFS= read -r l <meta && printf 'meta %.4000s\\n' "$l"
     [ -e end ] || echo "now $now"
-    if [ -e submit.rc ]; then
-        [ "$o" ] || tail -c 4000 submit.out | tail -n 20 | lines submitout
-        [ "$o" ] || head -c 8000 submit.err | head -n 20 | lines submiterr
+    if [ -e submit.rc ] && [ -z "$o" ]; then
+        few submit.out submitout || tail -c 4000 submit.out | tail -n 9 | lines submitout
+        [ ! -s submit.err ] || head -c 8000 submit.err | head -n 20 | lines submiterr
     fi
     if [ -e array ]; then
         for x in start.* end.* cancel.*; do case $x in *.new|*'*') ;; *) f "$x" "$x" ;; esac; done
@@ -92,7 +102,7 @@ look() { # TOKEN
     fi
 }
 for t in $looked; do
-    case $t in sm????????????) ( look "$t" ) ;; esac
+    case $t in sm????????????) look "$t"; cd "$here" || exit 53 ;; esac
 done
 echo "=done $nonce"
 """
@@ -100,7 +110,7 @@ echo "=done $nonce"
 
 
 def looked(nonce: str, tokens: Sequence[str], tails: bool = False) -> str:
-    """Looks at the jobs' files, in the runner's directory."""
+    """Looks at the jobs' files, in the runner's directory; `$now` is the time, or empty."""
     names = quote(" ".join(tokens))
     return f"nonce={nonce}\nlooked={names}\ntails={int(tails)}\n{_LOOK}"
 
@@ -118,7 +128,7 @@ def look(
 
     The scheduler first: a job that ends between the two has written its end by then.
     """
-    parts = [f"cd {quote(root)} || exit 53\n", _ASK if queue or history else ""]
+    parts = [f"cd {quote(root)} || exit 53\nnow=\n", _ASK if queue or history else ""]
     for name, words in (("queue", queue), ("history", history)):
         if words:
             parts.append(f"echo '={name} {nonce}'\nask {command(words)}\n")

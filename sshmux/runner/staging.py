@@ -46,10 +46,12 @@ def archive(
     made = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
         with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            place = f".stage-{nonce}"
+            _directory(tar, place)
             for staged in jobs:
-                _add_job(tar, dialect, staged)
+                _add_job(tar, dialect, staged, place)
             tokens = [staged.token for staged in jobs]
-            _add(tar, "stage", launching.stage(nonce, tokens, launched))
+            _add(tar, f"{place}/stage", launching.stage(nonce, tokens, launched))
         made.seek(0)
     except BaseException:
         made.close()
@@ -57,10 +59,11 @@ def archive(
     return made
 
 
-def _add_job(tar: tarfile.TarFile, dialect: Dialect, staged: Staged) -> None:
+def _add_job(tar: tarfile.TarFile, dialect: Dialect, staged: Staged, place: str) -> None:
     job, token = staged.job, staged.token
-    _directory(tar, token)
-    _directory(tar, f"{token}/work")
+    top = f"{place}/{token}"
+    _directory(tar, top)
+    _directory(tar, f"{top}/work")
     scheduler = dialect.name != "shell"
     files = {"meta": _meta(dialect, job), **_payload(staged, limit_memory=not scheduler)}
     files["wrap"] = wrapper(
@@ -81,12 +84,12 @@ def _add_job(tar: tarfile.TarFile, dialect: Dialect, staged: Staged) -> None:
         files["shell"] = ""
     if (tasks := indices(job)) is not None:
         files["array"] = f"{job.array_text()}\n{len(tasks)}\n"
-    sums = [_add_input(tar, f"{token}/work/{name}", value) for name, value in _inputs(job)]
+    sums = [_add_input(tar, f"{top}/work/{name}", value) for name, value in _inputs(job)]
     if job.verify:
         files["sums"] = "".join(f"{line}\n" for each in sums for line in each)
     for name, text in files.items():
         if text or name in ("shell",):
-            _add(tar, f"{token}/{name}", text, executable=name == "wrap")
+            _add(tar, f"{top}/{name}", text, executable=name == "wrap")
 
 
 def _parent(each: Dependency) -> str:
@@ -176,7 +179,7 @@ def _add_input(tar: tarfile.TarFile, place: str, value: bytes | str) -> list[str
 
 
 def _sum(digest: str, place: str) -> str:
-    return f"{digest}  ./{place.split('/', 2)[2]}"
+    return f"{digest}  ./{place.split('/', 3)[3]}"
 
 
 def _directory(tar: tarfile.TarFile, name: str) -> None:

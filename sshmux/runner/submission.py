@@ -149,8 +149,10 @@ def _launched(
         case Waiting(reason):
             return Retry(files.lock, reason, now + _BACKOFF[min(tries, len(_BACKOFF) - 1)])
         case Uncertain(why):
-            begun = files.submit_time
-            return _uncertain(files, rows, dialect, now, begun, why, asked_twice)
+            ended = files.submit_time
+            if ended is None and files.lock_time is not None:
+                ended = files.lock_time + SUBMIT_TIMEOUT
+            return _uncertain(files, rows, dialect, now, ended, why, asked_twice)
 
 
 def _unfinished(
@@ -161,7 +163,7 @@ def _unfinished(
     asked_twice: bool,
 ) -> Step:
     """Its submit command was begun, and there is no end of it (yet)."""
-    begun = _number(files.lock)
+    begun = files.lock_time
     if begun is None or files.remote_now is None or files.remote_now - begun < SUBMIT_TIMEOUT:
         if found := _found(rows):
             return found
@@ -194,7 +196,3 @@ def _found(rows: Sequence[QueueRow] | None) -> Step | None:
             return Declined(row.message or "the scheduler keeps a record of it, as refused")
         return Submitted(row.native_id)
     return None
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text and text.isascii() and text.isdigit() else None

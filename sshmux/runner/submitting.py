@@ -85,6 +85,7 @@ class Submissions(Cluster):
         if only is None and self._driving.locked():
             return  # who goes on with some of them looks after the others later
         async with self._driving:
+            turns = 0
             while True:
                 going = await self._records.do(self._records.open, self.text)
                 mine = [each for each in going if only is None or each.token in only]
@@ -96,7 +97,9 @@ class Submissions(Cluster):
                 left = until - time.monotonic()
                 if not soon or left <= 0:
                     return
-                await asyncio.sleep(min(left, max(0.05, min(soon) - now)))
+                turns += 1
+                if not due or turns > 2:
+                    await asyncio.sleep(min(left, max(0.05, min(soon) - now)))
 
     async def _drive_some(self, due: Sequence[Record]) -> None:
         new = [each for each in due if each.phase is Phase.PLANNED or each.reason_is_limit]
@@ -254,7 +257,7 @@ class Submissions(Cluster):
         await self._step(fresh, parse_look(text, nonce), again=False)
 
     def _submitted(self, record: Record, native_id: str, files: JobFiles | None) -> Record:
-        began = files.submit_time if files is not None else None
+        began = None if files is None else files.submit_time or files.lock_time
         status = replace(
             record.status,
             reason=Reason.NONE,
@@ -309,6 +312,9 @@ def _waiting(record: Record, reason: str, at: float) -> Record:
 
 def _again(record: Record) -> Record:
     """It is put into place once more."""
+    if record.spec is None:  # another program's, and nothing of it is there
+        lost = replace(record.status, state=JobState.LOST, reason=Reason.NOT_FOUND)
+        return replace(record, phase=Phase.REFUSED, status=replace(lost, as_of=time.time()))
     if record.tries >= _STAGINGS:
         why = f": {record.status.message}" if record.status.message else ""
         return _refusal(record, f"its files did not arrive whole on the remote{why}")
