@@ -11,6 +11,7 @@ from ..openssh.version import ssh_version
 from ..session.execution import Scope
 from ..session.link import Link
 from ..system.contexts import AwaitableContext
+from ..system.descriptors import told_limit
 from .endpoints import DYNAMIC, LOCAL, REMOTE, AnyPath, Endpoint, Forward, listening, path, target
 from .listener import Listener, listen
 from .streams import connect, connect_path
@@ -120,7 +121,8 @@ class ForwardMethods:
         there = target(host, port)
         check_int("limit", limit, 1, sys.maxsize)
         self._scope.check()
-        return await connect(self._link, self._scope, there, limit)
+        with told_limit():
+            return await connect(self._link, self._scope, there, limit)
 
     async def open_unix_connection(
         self, dest_path: AnyPath, *, limit: int = _LIMIT
@@ -133,6 +135,12 @@ class ForwardMethods:
         there = path("path", dest_path)
         check_int("limit", limit, 1, sys.maxsize)
         self._scope.check()
+        with told_limit():
+            return await self._open_path(there, limit)
+
+    async def _open_path(
+        self, there: Endpoint, limit: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if await ssh_version(self._link.config.ssh_program) >= _UNIX_SINCE:
             return await connect(self._link, self._scope, there, limit)
         # In a directory that only we can enter, by a name that is swept up after a crash.

@@ -17,7 +17,6 @@ from ..config import ConnectionConfig, Share
 from ..errors import (
     ConnectTimeout,
     DisconnectError,
-    Error,
     NotLoggedIn,
     PermissionDenied,
     PromptDeclined,
@@ -38,7 +37,7 @@ from ..openssh.version import ssh_version
 from ..session.facts import ClusterFacts
 from ..session.link import Link
 from ..system.deadline import Deadline
-from ..system.descriptors import check_errno
+from ..system.descriptors import told_limit
 from .adoption import resolved_now, still_works
 from .answers import PromptAnswerer, StoredSecrets
 from .context import JumpHost, LoginContext
@@ -183,13 +182,8 @@ class Dialler:
 
         Raises `DialNotWanted` when it is not wanted any more, and `DescriptorLimit`.
         """
-        try:
-            link = await self._dial(slot, listener, wanted, apart)
-        except OSError as error:
-            if not isinstance(error, Error):
-                check_errno(error)
-            raise
-        return link
+        with told_limit():
+            return await self._dial(slot, listener, wanted, apart)
 
     async def _dial(
         self, slot: str, listener: Listener | None, wanted: Callable[[], bool], apart: bool

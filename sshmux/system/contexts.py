@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from .descriptors import told_limit
+
 
 class AsyncContext(Protocol):
     """An async context manager."""
@@ -56,10 +58,14 @@ class AwaitableContext(Generic[T]):
         self._entered: T | None = None
 
     def __await__(self) -> Generator[Any, None, T]:
-        return self._start().__await__()
+        return self._made().__await__()
+
+    async def _made(self) -> T:
+        with told_limit():
+            return await self._start()
 
     async def __aenter__(self) -> T:
-        self._entered = await self._start()
+        self._entered = await self._made()
         return self._entered
 
     async def __aexit__(

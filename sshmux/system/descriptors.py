@@ -5,11 +5,13 @@ What else a program does with files would fail at the limit, too, and in strange
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
+from collections.abc import Iterator
 
-from ..errors import DescriptorLimit
+from ..errors import DescriptorLimit, Error
 
 _ADVICE = "Raise the limit (`ulimit -n`, or resource.setrlimit), or run fewer commands at once"
 _RESERVE = 64  # descriptors left for everything else
@@ -46,3 +48,14 @@ def check_errno(error: OSError) -> None:
     """
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS):
         raise DescriptorLimit(f"{error.strerror}. {_ADVICE}") from error
+
+
+@contextlib.contextmanager
+def told_limit() -> Iterator[None]:
+    """The same, for whatever is done in the block: files, pipes, and modules that are imported."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, Error):
+            check_errno(error)
+        raise

@@ -18,6 +18,7 @@ from .tasks import settle
 from .watcher import watcher
 
 _DEFAULT_PIPE = 64 * 1024
+_MODEST = 32 * 1024  # bytes of a piece where there is no memory for more
 _LITTLE = 4 * 1024  # bytes: so few are an answer that somebody waits for, not bulk data
 _REST = 0.001  # seconds for bulk data to gather: far less than a pipe of 1 MiB takes to fill
 
@@ -135,9 +136,13 @@ class Reader:
 
     def _grow(self) -> None:
         """A full default pipe (64 KiB) means bulk data: fewer, larger reads from now on."""
+        try:
+            if self._store is not None:
+                self._buffer = memoryview(bytearray(self.CHUNK))
+        except MemoryError:
+            self._piece = _MODEST
+            return
         self._piece = self.CHUNK
-        if self._store is not None:
-            self._buffer = memoryview(bytearray(self.CHUNK))
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # /proc/sys/fs/pipe-user-pages-soft
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, self.CHUNK)
@@ -181,6 +186,8 @@ class Reader:
             return False
         except OSError:
             data = b""
+        except MemoryError as error:
+            return self._no_room(error)
         if not data:
             self.close()
             return False
@@ -188,10 +195,7 @@ class Reader:
         try:
             self._sink(data)
         except Exception as error:
-            self._sink = _nothing
-            if self._on_error is None:
-                raise
-            self._on_error(error)
+            self._failed(error)
         if len(data) == _DEFAULT_PIPE == self._piece:
             self._grow()
         return True
@@ -205,10 +209,31 @@ class Reader:
             size = 0
         if size:
             self._size = size
-            store.write(buffer[:size])
+            try:
+                store.write(buffer[:size])
+            except MemoryError as error:  # a part is lost: whoever waits for it must know
+                self._failed(error)
         else:
             self.close()
         return size > 0
+
+    def _no_room(self, error: MemoryError) -> bool:
+        """Smaller pieces from now on, or none. Whether to try again."""
+        if self._piece > _MODEST:
+            self._piece = _MODEST
+            return True
+        try:
+            self._failed(error)
+        finally:
+            self.close()  # it would be tried in each turn, for ever
+        return False
+
+    def _failed(self, error: Exception) -> None:
+        """What came cannot be kept: it is said, and nothing more is kept."""
+        self._sink, self._store, self._buffer = _nothing, None, None
+        if self._on_error is None:
+            raise error
+        self._on_error(error)
 
     def drain(self) -> None:
         """Reads what is there now, without waiting for the loop."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..session.execution import Scope
 from ..session.link import Link
+from ..system.descriptors import told_limit
 from .helpers import Helpers
 
 if TYPE_CHECKING:
@@ -82,20 +83,21 @@ class TransferMethods:
             ConfigError: what cannot be meant.
             What `run` raises, but for `ProcessError` and `ProcessTimeout`.
         """
-        from ..session.objects import is_inlet
-        from .transfers import put
+        with told_limit():
+            from ..session.objects import is_inlet
+            from .transfers import put
 
-        options = _how(
-            *(recurse, preserve, atomic, resume, verify, parents, progress),
-            *(follow_symlinks, on_change, exclude, include, streams),
-        )
-        if is_inlet(localpaths):
-            from .objects import put_object
+            options = _how(
+                *(recurse, preserve, atomic, resume, verify, parents, progress),
+                *(follow_symlinks, on_change, exclude, include, streams),
+            )
+            if is_inlet(localpaths):
+                from .objects import put_object
 
-            source = cast("Inlet", localpaths)
-            return await put_object(self._link, self._scope, source, remotepath, options)
-        paths = cast("Paths", localpaths)
-        return await put(self._link, self._scope, paths, remotepath, options, self._helpers)
+                source = cast("Inlet", localpaths)
+                return await put_object(self._link, self._scope, source, remotepath, options)
+            paths = cast("Paths", localpaths)
+            return await put(self._link, self._scope, paths, remotepath, options, self._helpers)
 
     async def rsync(
         self, source: AnyPath, destination: AnyPath, *options: str
@@ -146,20 +148,21 @@ class TransferMethods:
 
         Links inside of a directory that lead out of it are left out, with a warning in the log.
         """
-        from ..session.objects import is_outlet
-        from .transfers import get
+        with told_limit():
+            from ..session.objects import is_outlet
+            from .transfers import get
 
-        options = _how(
-            *(recurse, preserve, atomic, resume, verify, parents, progress),
-            *(follow_symlinks, on_change, exclude, include, streams),
-        )
-        if is_outlet(localpath):
-            from .objects import get_object
+            options = _how(
+                *(recurse, preserve, atomic, resume, verify, parents, progress),
+                *(follow_symlinks, on_change, exclude, include, streams),
+            )
+            if is_outlet(localpath):
+                from .objects import get_object
 
-            target = cast("Writable", localpath)
-            return await get_object(self._link, self._scope, remotepaths, target, options)
-        place = cast("AnyPath", localpath)
-        return await get(self._link, self._scope, remotepaths, place, options, self._helpers)
+                target = cast("Writable", localpath)
+                return await get_object(self._link, self._scope, remotepaths, target, options)
+            place = cast("AnyPath", localpath)
+            return await get(self._link, self._scope, remotepaths, place, options, self._helpers)
 
 
 def _how(

@@ -1,11 +1,10 @@
-"""The cells of the table, really done. A tenth of them by default: see `_chosen`."""
+"""The cells of the table, really done. A tenth of them by default: see `choice`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import random
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from sshmux import ConnectionManager
 from sshmux.testing import PrivateServer
 
 from ..support import control_directory, masters, nothing_left
+from .choice import SEED, chosen
 from .relay import Relay
 from .table import FAULTS, SITUATIONS, Fault, World
 
@@ -28,16 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 ENGINES = ("ssh", "mux")
 CELLS = [(fault, doing, engine) for fault in FAULTS for doing in SITUATIONS for engine in ENGINES]
-SEED = os.environ.get("SSHMUX_FAULTS", "") or time.strftime("%Y%m%d")
 _RECOVERY = 15.0  # seconds for the next borrower to get a connection that works
 _SURE = 25.0  # seconds after which it is a hang
-
-
-def _chosen() -> list[tuple[str, str, str]]:
-    """All with SSHMUX_FAULTS=all; else a tenth, by that number, or the day's."""
-    if SEED == "all":
-        return CELLS
-    return random.Random(SEED).sample(CELLS, len(CELLS) // 10)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +40,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sshmux.session.watch._PING", 0.8)
 
 
-@pytest.mark.parametrize(("fault", "doing", "engine"), _chosen())
+@pytest.mark.parametrize(("fault", "doing", "engine"), chosen(CELLS))
 async def test_cell(
     fault: str, doing: str, engine: str, tmp_path: Path, record_property: Any
 ) -> None:
@@ -187,4 +179,4 @@ def test_the_table_is_whole() -> None:
         yield from CELLS
 
     assert len(set(every())) == len(FAULTS) * len(SITUATIONS) * len(ENGINES)
-    assert 10 <= len(random.Random(SEED).sample(CELLS, len(CELLS) // 10)) <= len(CELLS) / 10
+    assert SEED == "all" or 10 <= len(chosen(CELLS)) <= len(CELLS) / 10
