@@ -9,7 +9,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from .table import FAULTS, SITUATIONS
+from .table import FAULTS, LOG_INS, SITUATIONS
 
 _HEAD = """\
 # Reliability
@@ -49,7 +49,7 @@ def page(lines: list[list[object]], date: str) -> str:
     for name, fault in FAULTS.items():
         parts.append(f"\n## {fault.words[0].upper()}{fault.words[1:]}\n\n")
         parts.append(f"Known within {fault.bound:g} s at the most.\n\n")
-        for doing, situation in SITUATIONS.items():
+        for doing, situation in {**SITUATIONS, **LOG_INS}.items():
             told = seen[name, doing]
             if not told:
                 raise SystemExit(f"{name}, {doing}: was not run")

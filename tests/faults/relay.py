@@ -11,11 +11,23 @@ _PIECE = 64 * 1024
 
 
 class Relay:
-    """Leads to one port here. `rate` is in bytes a second; 0 is as fast as it goes."""
+    """Leads to one port here.
 
-    def __init__(self, port: int) -> None:
+    Attributes:
+        rate: in bytes a second; 0 is as fast as it goes.
+        delay: seconds that each piece takes.
+
+    Parameters:
+        port: where it leads to.
+        listening: what it listens on; None for a port of this machine's own.
+    """
+
+    def __init__(self, port: int, listening: socket.socket | None = None) -> None:
+        self.host = "127.0.0.1"
         self.port = 0
         self.rate = 0
+        self.delay = 0.0
+        self._listening = listening
         self._target = port
         self._flows = asyncio.Event()
         self._flows.set()
@@ -24,8 +36,9 @@ class Relay:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        listening = self._listening or socket.create_server((self.host, 0))
+        self._server = await asyncio.start_server(self._serve, sock=listening)
+        self.host, self.port = self._server.sockets[0].getsockname()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,6 +86,8 @@ class Relay:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_PIECE):
             await self._flows.wait()
+            if self.delay:
+                await asyncio.sleep(self.delay)
             writer.write(data)
             await writer.drain()
             if self.rate:

@@ -16,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sshmux import Connection
+import pytest
+
+from sshmux import Connection, ConnectionManager, Prompt
 from sshmux.testing import PrivateServer
 
+from ..support import masters, until
+from .namespace import Link
 from .relay import Relay
 
 SIZE = 12_000_000  # bytes that are moved: more than fits into the buffers on the way
 RATE = 8_000_000
+PASSWORD = "open sesame"
 
 Outcome = Literal["lost", "goes on"]
 
@@ -35,8 +40,26 @@ class World:
     relay: Relay
     local: Path
     remote: Path
+    directory: Path
+    link: Link | None = None  # the relay's, where it is in a namespace of its own
+    manager: ConnectionManager | None = None
+    asked: Callable[[], Awaitable[None]] | None = None  # what happens while a user is asked
     master: int = 0
     socket: Path = Path()
+
+    async def answer(self, _: Prompt) -> str:
+        """The user's answer to a prompt."""
+        if (asked := self.asked) is not None:
+            self.asked = None
+            await asked()
+        return PASSWORD
+
+    def use_dialling(self) -> None:
+        """The log-in that is under way is meant."""
+        for process in masters(self.directory):
+            line = process.info["cmdline"]
+            self.master = process.pid
+            self.socket = Path(line[line.index("-S") + 1])
 
     def use(self, connection: Connection) -> None:
         """This is the connection that is meant."""
@@ -54,6 +77,7 @@ class Fault:
         outcome: what becomes of that which is under way.
         bound: seconds until whoever waits knows, at the most.
         heal: undoes what would be in the way of a new connection.
+        linked: it happens to a link between network namespaces.
     """
 
     words: str
@@ -61,6 +85,7 @@ class Fault:
     outcome: Outcome
     bound: float = 4.0
     heal: Callable[[World], None] = lambda _: None
+    linked: bool = False
 
 
 def signalled(number: int) -> Callable[[World], Awaitable[None]]:
@@ -98,11 +123,11 @@ async def _no_descriptors(world: World) -> None:
 
 
 async def _socket_removed(world: World) -> None:
-    world.socket.unlink()
+    world.socket.unlink(missing_ok=True)
 
 
 async def _socket_replaced(world: World) -> None:
-    world.socket.unlink()
+    world.socket.unlink(missing_ok=True)
     world.socket.write_text("")
 
 
@@ -112,6 +137,30 @@ async def _directory_removed(world: World) -> None:
 
 def _directory_again(world: World) -> None:
     world.socket.parent.mkdir(mode=0o700, exist_ok=True)
+
+
+def _link(world: World) -> Link:
+    assert world.link is not None
+    return world.link
+
+
+async def _link_down(world: World) -> None:
+    _link(world).down()
+
+
+async def _link_blinks(world: World) -> None:
+    _link(world).down()
+    asyncio.get_running_loop().call_later(1, _link(world).up)
+
+
+async def _one_way(world: World) -> None:
+    if (problem := _link(world).swallow()) is not None:
+        pytest.skip(problem)
+
+
+async def _loss(world: World) -> None:
+    if (problem := _link(world).lose(0.1)) is not None:
+        pytest.skip(problem)
 
 
 FAULTS = {
@@ -124,6 +173,21 @@ FAULTS = {
         "the network swallows everything", _hole, "lost", 9, lambda world: world.relay.flow()
     ),
     "network-reset": Fault("the connection is reset", _reset, "lost"),
+    "link-down": Fault(
+        *("the link goes down", _link_down, "lost", 9, lambda world: _link(world).up(), True)
+    ),
+    "link-blinks": Fault(
+        *("the link is down for a second", _link_blinks, "goes on", 6),
+        linked=True,
+    ),
+    "one-way": Fault(
+        *("the network swallows what comes from the server", _one_way, "lost", 9),
+        *(lambda world: _link(world).lose_nothing(), True),
+    ),
+    "packets-lost": Fault(
+        *("a tenth of all packets is lost", _loss, "goes on", 15),
+        *(lambda world: _link(world).lose_nothing(), True),
+    ),
     "master-killed": Fault("the master is killed", signalled(signal.SIGKILL), "lost"),
     "master-ended": Fault("the master gets SIGTERM", signalled(signal.SIGTERM), "lost"),
     "master-stopped": Fault("the master is stopped", signalled(signal.SIGSTOP), "lost", 9),
@@ -249,7 +313,48 @@ async def forwarding(
     return "done\n"
 
 
+async def dialling(
+    connection: Connection | None, world: World, ready: Callable[[], object], done: asyncio.Event
+) -> object:
+    """A log-in is under way."""
+    assert world.manager is not None
+    world.relay.delay = 0.15
+
+    async def under_way() -> None:
+        await until(lambda: masters(world.directory))
+        await asyncio.sleep(0.3)
+        world.use_dialling()
+        ready()
+
+    task = asyncio.ensure_future(under_way())
+    try:
+        async with world.manager.get_connection("it") as made:
+            world.relay.delay = 0
+            return (await made.run("echo done")).stdout
+    finally:
+        world.relay.delay = 0
+        await task
+
+
+async def asked(
+    connection: Connection | None, world: World, ready: Callable[[], object], done: asyncio.Event
+) -> object:
+    """A user is asked for a password."""
+
+    async def waiting() -> None:
+        world.use_dialling()
+        ready()
+        await done.wait()
+        await asyncio.sleep(0.3)
+
+    assert world.manager is not None
+    world.asked = waiting
+    async with world.manager.get_connection("it") as made:
+        return (await made.run("echo done")).stdout
+
+
 SITUATIONS: dict[str, Situation] = {
     each.__name__: each
     for each in (lent, running, timed, streaming, putting, getting, sftp, forwarding)
 }
+LOG_INS = {each.__name__: each for each in (dialling, asked)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -19,17 +20,21 @@ from sshmux.testing import PrivateServer
 
 from ..support import control_directory, masters, nothing_left
 from .choice import SEED, chosen
+from .namespace import Link, unavailable
 from .relay import Relay
-from .table import FAULTS, SITUATIONS, Fault, World
+from .table import FAULTS, LOG_INS, PASSWORD, SITUATIONS, Fault, World
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="looks into /proc, and sets others' limits"
 )
 
 ENGINES = ("ssh", "mux")
-CELLS = [(fault, doing, engine) for fault in FAULTS for doing in SITUATIONS for engine in ENGINES]
+DOING = (*SITUATIONS, *LOG_INS)
+CELLS = [(fault, doing, engine) for fault in FAULTS for doing in DOING for engine in ENGINES]
 _RECOVERY = 15.0  # seconds for the next borrower to get a connection that works
 _SURE = 25.0  # seconds after which it is a hang
+_TIMEOUT = 6  # seconds for a log-in
+_LOG_IN_ERRORS = (sshmux.DisconnectError, sshmux.ControlDirError)
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +51,20 @@ async def test_cell(
 ) -> None:
     print(f"SSHMUX_FAULTS={SEED}")  # shown when it fails: how to have the same cells again
     cell = _Cell(FAULTS[fault], doing, engine)
-    with control_directory() as directory:
-        async with PrivateServer(login_shell="/bin/sh") as server, nothing_left():
-            async with Relay(server.port) as relay:
-                world = World(server, relay, tmp_path / "here", tmp_path / "there")
+    asks: dict[str, Any] = {}
+    if doing == "asked":
+        asks = {"password": PASSWORD, "methods": "publickey,keyboard-interactive"}
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(control_directory())
+        link = _link(stack) if cell.fault.linked else None
+        async with PrivateServer(login_shell="/bin/sh", **asks) as server, nothing_left():
+            listening = None if link is None else link.listening()
+            async with Relay(server.port, listening) as relay:
+                here, there = tmp_path / "here", tmp_path / "there"
+                world = World(server, relay, here, there, directory, link)
                 world.local.mkdir()
                 world.remote.mkdir()
-                await cell.run(directory, world)
+                await cell.run(world)
         assert masters(directory) == []
     cell.check()
     found = {path.name for path in (*world.local.iterdir(), *world.remote.iterdir())}
@@ -62,6 +74,12 @@ async def test_cell(
         line = json.dumps([fault, doing, engine, cell.told, round(cell.seconds, 1)])
         with open(report, "a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _link(stack: contextlib.ExitStack) -> Link:
+    if (problem := unavailable()) is not None:
+        pytest.skip(problem)
+    return stack.enter_context(Link())
 
 
 class _Cell:
@@ -80,23 +98,32 @@ class _Cell:
         error = isinstance(self.outcome, BaseException)
         return type(self.outcome).__name__ if error else "goes on"
 
-    async def run(self, directory: Path, world: World) -> None:
-        manager = ConnectionManager(
-            control_dir=directory, engine=self.engine, pool_size=2, drain_timeout=0.5
+    async def run(self, world: World) -> None:
+        manager = world.manager = ConnectionManager(
+            control_dir=world.directory,
+            engine=self.engine,
+            pool_size=2,
+            drain_timeout=0.5,
+            prompter=world.answer if self.doing == "asked" else None,
         )
         async with manager:
             for cluster in ("it", "other"):
-                port = world.relay.port if cluster == "it" else world.server.port
-                self._register(manager, cluster, world.server, port)
+                way = world.relay if cluster == "it" else world.server
+                self._register(manager, cluster, world.server, way.host, way.port)
             await self._happens(manager, world)
             await self._recovers(manager)
 
     def _register(
-        self, manager: ConnectionManager, cluster: str, server: PrivateServer, port: int
+        self,
+        manager: ConnectionManager,
+        cluster: str,
+        server: PrivateServer,
+        host: str,
+        port: int,
     ) -> None:
         manager.register_cluster(
             cluster,
-            server.host,
+            host,
             port,
             server.username,
             server.key_file,
@@ -104,13 +131,15 @@ class _Cell:
             known_hosts_file=server.known_hosts_file.with_name("relay-known-hosts"),
             config_file=server.config_file,
             keepalive_interval=1,
-            timeout=6,
+            timeout=_TIMEOUT,
         )
 
     async def _happens(self, manager: ConnectionManager, world: World) -> None:
         ready, done = asyncio.Event(), asyncio.Event()
 
         async def work() -> object:
+            if self.doing in LOG_INS:
+                return await LOG_INS[self.doing](None, world, ready.set, done)
             async with manager.get_connection("it") as connection:
                 await connection.run("true")
                 world.use(connection)
@@ -152,8 +181,11 @@ class _Cell:
         outcome, error = self.outcome, isinstance(self.outcome, BaseException)
         if error and not isinstance(outcome, sshmux.Error):
             raise AssertionError(f"not an error of ours: {outcome!r}")
-        assert self.seconds <= self.fault.bound + 2.5, f"{self.seconds:.1f} s: {outcome!r}"
-        if self.doing == "timed":
+        bound = max(self.fault.bound, _TIMEOUT + 2 if self.doing in LOG_INS else 0)
+        assert self.seconds <= bound + 2.5, f"{self.seconds:.1f} s: {outcome!r}"
+        if self.doing in LOG_INS:
+            assert outcome == "done\n" or isinstance(outcome, _LOG_IN_ERRORS), repr(outcome)
+        elif self.doing == "timed":
             self._check_timed()
         elif self.doing == "lent":
             # Nothing was under way, so a new log-in may serve; else it says that it did not run.
@@ -178,5 +210,5 @@ def test_the_table_is_whole() -> None:
     def every() -> Iterator[tuple[str, str, str]]:
         yield from CELLS
 
-    assert len(set(every())) == len(FAULTS) * len(SITUATIONS) * len(ENGINES)
+    assert len(set(every())) == len(FAULTS) * len(DOING) * len(ENGINES)
     assert SEED == "all" or 10 <= len(chosen(CELLS)) <= len(CELLS) / 10
