@@ -66,7 +66,15 @@ _UNPROTECTED = _d(
     "The private key was ignored because others can read it: run {chmod}",
 )
 
+# Whatever ssh cannot open then looks as if it were not there: a key, the known hosts.
+_STARVED = _d(
+    r": Too many open files$|^dup\(\) in/out/err failed$",
+    errors.DescriptorLimit,
+    "ssh had no descriptors left: raise the limit (`ulimit -n`) of the program that logs in.",
+)
+
 DIAGNOSES: tuple[Diagnosis, ...] = (
+    _STARVED,
     _d(
         r"REVOKED HOST KEY|host key .* (is marked as|was) revoked",
         errors.HostKeyNotVerifiable,
@@ -167,6 +175,7 @@ DIAGNOSES: tuple[Diagnosis, ...] = (
 
 # What lines above the last one may say: nothing of it can come from a server.
 _ABOVE = (
+    errors.DescriptorLimit,
     *(errors.HostKeyNotVerifiable, errors.HostKeyChanged, errors.HostKeyUnknown),
     *(errors.ConfigError, errors.PermissionDenied, errors.HostUnreachable),
 )
@@ -299,15 +308,18 @@ def _verdict(log: str, told: str) -> tuple[str, Diagnosis | None]:
     if last.startswith(_HOST_KEY_FAILED) or (found and found.error is errors.ConfigError):
         return _most_specific(lines, last, found)
     if _DENIED.search(last):
-        return _most_specific(lines, last, found, only=_UNPROTECTED)
+        return _most_specific(lines, last, found, only=(_STARVED, _UNPROTECTED))
     return last, found
 
 
 def _most_specific(
-    lines: Sequence[str], last: str, found: Diagnosis | None, only: Diagnosis | None = None
+    lines: Sequence[str],
+    last: str,
+    found: Diagnosis | None,
+    only: Sequence[Diagnosis] = DIAGNOSES,
 ) -> tuple[str, Diagnosis | None]:
     """What the lines above the last one say in more words."""
-    for diagnosis in DIAGNOSES if only is None else (only,):
+    for diagnosis in only:
         if diagnosis.error not in _ABOVE:
             continue
         for line in lines:

@@ -120,6 +120,7 @@ class Lease:
         for answer in self._pings.values():
             if not answer.done():
                 answer.set_exception(ConnectionLost("the master is gone"))
+                answer.exception()  # seen: whoever waits may be cancelled in this very turn
 
 
 def _nothing() -> None:

@@ -699,3 +699,21 @@ def test_really_silent() -> None:
 )
 def test_really_misconfigured(words: tuple[str, ...]) -> None:
     assert isinstance(real(*words), errors.ConfigError)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "hostkeys_find_by_key_hostfile: hostkeys_foreach failed for /k/known_hosts: Too many open "
+        "files\r\nHost key verification failed.\r\n",
+        "Can't open user config file /k/config: Too many open files\r\n",
+        "dup() in/out/err failed\r\n",
+        'Load key "/k/id": Too many open files\r\nada@hpc: Permission denied (publickey).\r\n',
+    ],
+    ids=["known hosts", "configuration", "streams", "key"],
+)
+def test_an_ssh_without_descriptors_is_called_so(log: str) -> None:
+    """Not a host that is unknown, nor a key that is refused: that would not be tried again."""
+    error = diagnose(HPC, 255, log)
+    assert isinstance(error, errors.DescriptorLimit)
+    assert "ulimit -n" in str(error)
