@@ -62,6 +62,18 @@ def masters(directory: Path) -> list[psutil.Process]:
     return list(found.values())
 
 
+def together(directory: Path) -> list[psutil.Process]:
+    """Masters that were there at one and the same time: a look at all processes takes a while."""
+    return [each for each in masters(directory) if each.is_running() and not _dead(each)]
+
+
+def _dead(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def no_terminals() -> str | None:
     """Why a private sshd can give no terminals here; None if it can."""
     if os.geteuid() == 0:
@@ -142,7 +154,8 @@ def control_directory() -> Iterator[Path]:
         deadline = time.monotonic() + 3
         while processes(str(directory)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert [process.info["cmdline"] for process in processes(str(directory))] == []
+        left = [(each.pid, each.info) for each in processes(str(directory))]
+        assert left == [], left
         # A one-time code that was used stays marked for as long as it could be used again.
         assert [name for name in sorted(os.listdir(directory)) if not is_code(name)] == []
     finally:

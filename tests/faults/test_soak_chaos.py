@@ -29,7 +29,7 @@ import sshmux
 from sshmux import Connection, ConnectionManager
 from sshmux.testing import PrivateServer
 
-from ..support import control_directory, masters, nap, nothing_left, sleepers
+from ..support import control_directory, masters, nap, nothing_left, sleepers, together
 
 SECONDS = float(os.environ.get("SSHMUX_SOAK_SECONDS", "20"))
 SEED = int(os.environ.get("SSHMUX_SOAK_SEED", str(random.SystemRandom().randrange(10**9))))
@@ -297,7 +297,7 @@ class Figures:
             for directory in world.directories.values():
                 by_cluster = Counter(
                     Path(line[line.index("-S") + 1]).name.split(".")[0]
-                    for line in (process.info["cmdline"] for process in masters(directory))
+                    for line in (process.info["cmdline"] for process in together(directory))
                 )
                 self.most_masters = max(self.most_masters, *by_cluster.values(), 0)
             await asyncio.sleep(1)
