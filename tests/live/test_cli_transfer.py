@@ -40,7 +40,8 @@ def test_a_file_there_and_back(shell: Shell, target: list[str], tmp_path: Path) 
     told = json.loads(done.stdout)
     assert (told["moved"], told["files"], told["bytes"]) == ([str(tmp_path / "a b")], 1, 100_000)
     assert done.stderr == b""
-    done = shell("get", *target, "--verify", str(tmp_path / "there" / "a*"), str(tmp_path / "c"))
+    options = ("--verify", "--streams", "2")
+    done = shell("get", *target, *options, str(tmp_path / "there" / "a*"), str(tmp_path / "c"))
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert (tmp_path / "c").read_bytes() == (tmp_path / "a b").read_bytes()
     assert shell.server.logins == 1
@@ -55,6 +56,7 @@ def test_a_directory(shell: Shell, target: list[str], tmp_path: Path) -> None:
     assert shell("put", *target, "-r", str(tmp_path / "d"), str(tmp_path / "x")).returncode == 0
     assert (tmp_path / "x" / "e" / "f").read_text() == "F"
     assert shell("get", *target, "only-one").returncode == 2
+    assert shell("get", *target, "--streams", "0", "a", "b").returncode == 2
 
 
 def test_a_part_of_a_directory(shell: Shell, target: list[str], tmp_path: Path) -> None:
