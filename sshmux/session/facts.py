@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 
 from ..config import ConnectionConfig
@@ -19,6 +20,7 @@ class ClusterFacts:
     max_sessions: int = 10
     login_factor: str = ""  # what the last log-in took: see `openssh.control.record.Record`
     foreign: bool = False  # the master is the user's own
+    quickest: float = math.inf  # seconds that a session took to tell that it has begun, at best
     session_options: SessionOptions | None = None  # what the user's config asks for each
     resolving: asyncio.Task[Resolved] | None = field(default=None, repr=False)
 

@@ -70,7 +70,6 @@ class Link:
         self.executions: set[Execution] = set()
         self.attachments: set[Attachment] = set()
         self.before_close: list[Callable[[], Awaitable[None]]] = []  # what nobody waits for
-        self.quickest = math.inf  # seconds that a session took to tell that it has begun, at best
         self._facts = facts
         self._terminator = RemoteTerminator(self.control)
         self.loop = self._loop = asyncio.get_running_loop()
@@ -112,6 +111,11 @@ class Link:
     def shell(self) -> Shell:
         """What the remote login shell is, as far as is known."""
         return self._facts.shell
+
+    @property
+    def quickest(self) -> float:
+        """Seconds that a session of the cluster's took to tell that it has begun, at best."""
+        return self._facts.quickest
 
     async def learn_shell(self) -> None:
         """Learns which shell the login shell is, by using it."""
@@ -353,7 +357,7 @@ class Link:
         finally:
             self.executions.discard(execution)
             scope.running.discard(execution)
-        self.quickest = min(self.quickest, execution.announced_after)
+        self._facts.quickest = min(self._facts.quickest, execution.announced_after)
         if self._facts.shell == "unknown" and not request.subsystem:
             self._facts.shell = preamble.shell
         return execution

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from ..errors import ConnectionReleased
 from ..session.execution import Scope
@@ -14,9 +14,10 @@ from ..system.tasks import run_to_end
 from .helpers import Helpers
 from .remote import Remote
 
-# Seconds for a session to tell that it has begun: then the way is so short that the window of a
-# channel is no limit, and several on one master would only be in each other's way.
-_NEAR = 0.03
+# Seconds for a session to tell that it has begun, two round trips included: then the way is so
+# short that one channel's window moves a gigabit line's bytes, and several on one master would only
+# be in each other's way.
+_NEAR = 0.05
 
 
 class Lanes:
@@ -71,10 +72,13 @@ class Lanes:
             await asyncio.wait(self._tasks)
 
 
-@contextlib.contextmanager
-def lanes(own: Remote, helpers: Helpers | None, streams: int) -> Iterator[Lanes]:
+@contextlib.asynccontextmanager
+async def lanes(own: Remote, helpers: Helpers | None, streams: int) -> AsyncIterator[Lanes]:
     """As many as there is room for without waiting, up to `streams`, and at least one."""
     link = own.link
+    if streams > 1:
+        own.scope.check()
+        await link.learn_shell()  # which the first session does in any case
     near = link.quickest < _NEAR
     if near:  # then it is processors that count: for each master one, and one for its other end
         streams = min(streams, max(1, (os.cpu_count() or 1) // 2))

@@ -73,7 +73,7 @@ async def put(
     try:
         sources = _movable(found, target, options)
         if _is_single(found, options):
-            with lanes(there, helpers, options.streams) as ways:
+            async with lanes(there, helpers, options.streams) as ways:
                 size = await streamed_put.put_file(ways, found[0].path, target, options)
             return _result(found, 1, size, begun)
         _check_many(options)
@@ -104,7 +104,7 @@ async def get(
         sources = _movable(found, target, options)
         if _is_single(found, options):
             place = _place_here(target, found[0].path)
-            with lanes(there, helpers, options.streams) as ways:
+            async with lanes(there, helpers, options.streams) as ways:
                 size = await streamed_get.get_file(ways, found[0].path, place, options)
             return _result(found, 1, size, begun)
         _check_many(options)

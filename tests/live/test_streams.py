@@ -443,7 +443,7 @@ async def test_nearby_one_connection_goes_over_one(monkeypatch: pytest.MonkeyPat
         assert 0 < quickest <= first
         for near, expected in ((quickest / 2, 4), (quickest * 2, 1)):
             monkeypatch.setattr(lanes, "_NEAR", near)
-            with lanes.lanes(connection.transfers(), None, 4) as found:
+            async with lanes.lanes(connection.transfers(), None, 4) as found:
                 assert len(found.remotes) == expected
 
 
