@@ -20,7 +20,8 @@ sums() { while [ "$n" -gt 0 ]; do dd bs=1048576 count="$1" 2>/dev/null | sha256;
 done; }
 """
 
-# $1 path, $2 flags, $3 bytes: a larger file's first ones only, and what is to be known of it
+# $1 path, $2 flags, $3 bytes: a larger file's first ones only, and what is to be known of it; with
+# `z` nothing of one with holes, which is for one session (see GET)
 GET_FIRST = (
     COMMON
     + _STATE
@@ -28,6 +29,8 @@ GET_FIRST = (
 [ -e "$1" ] || no missing
 [ -r "$1" ] || no denied
 [ -f "$1" ] || no special
+case $2 in *z*) set -- "$1" "$2" "$3" $(ls -lnLsk -- "$1")
+if [ "$(( $4 * 1024 + 65536 ))" -le "$9" ]; then say single; exit 0; fi;; esac
 m=- t=-
 case $2 in *p*) m=$(stat -c %a -- "$1" 2>/dev/null || stat -f %Lp -- "$1")
 t=$(stat -c %Y -- "$1" 2>/dev/null || stat -f %m -- "$1");; esac

@@ -67,10 +67,13 @@ async def _fetch(
     options: TransferOptions,
 ) -> ScriptResult:
     job = _Get(lanes, source, target, part, file, os.O_WRONLY | os.O_NOFOLLOW)
+    flags = options.flags + "z" * options.sparse
     if options.progress is None and not options.resume:
-        return await _fetch_unseen(job, remote, options)
-    flags = options.flags + "n"
-    said = await remote.run(scripts.words(stream_scripts.GET_FIRST, source, flags, SMALL))
+        said = await _fetch_unseen(job, remote, flags)
+        if "single" in said.words:
+            return await files.fetch_whole(remote, source, target, file, part, options)
+        return said
+    said = await remote.run(scripts.words(stream_scripts.GET_FIRST, source, flags + "n", SMALL))
     if (size := job.learn(said)) is None or not job.state:
         return await files.fetch_whole(remote, source, target, file, part, options)
     lacking = await _lacking_here(job, remote, file, size) if options.resume else [Piece(0, size)]
@@ -81,7 +84,7 @@ async def _fetch(
     return said
 
 
-async def _fetch_unseen(job: _Get, remote: Remote, options: TransferOptions) -> ScriptResult:
+async def _fetch_unseen(job: _Get, remote: Remote, flags: str) -> ScriptResult:
     """The first session tells the size while it moves the first piece: a small file needs no more.
 
     The others begin as soon as it has told, if there is more.
@@ -97,7 +100,7 @@ async def _fetch_unseen(job: _Get, remote: Remote, options: TransferOptions) -> 
                 job.queue.extend(divided(rest, len(job.lanes.remotes), begun=SMALL))
 
     async def session(file: int) -> ScriptResult:
-        words = job.source, options.flags, SMALL
+        words = job.source, flags, SMALL
         command = scripts.words(stream_scripts.GET_FIRST, *words)
         said = await remote.run(command, stdout=file, heard=heard)
         heard(said)

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from . import files, reports, scripts, stream_scripts
+from . import files, holes, reports, scripts, stream_scripts
 from .files import opened, verify_there
 from .lanes import Lanes
 from .options import TransferOptions
@@ -44,7 +44,8 @@ async def put_file(lanes: Lanes, source: str, target: str, options: TransferOpti
     if divisible(lanes, options):
         with opened(source, os.O_RDONLY, source, target) as file:
             found = os.fstat(file)
-            if found.st_size > SMALL:
+            single = options.sparse and holes.has_holes(found)
+            if found.st_size > SMALL and not single:
                 job = _Put(lanes, source, target, source, file, os.O_RDONLY)
                 if await _send(job, found, options):
                     await _finish(job, file, found, options)

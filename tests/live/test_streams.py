@@ -168,6 +168,21 @@ async def test_places(up: bool, here: Path, there: Path) -> None:
 
 
 @pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("seen", [True, False])
+async def test_holes_stay(up: bool, seen: bool, here: Path, there: Path) -> None:
+    source, into = (here, there) if up else (there, here)
+    with (source / "a b").open("wb") as file:
+        file.write(b"begin")
+        file.seek(3 * SMALL)
+        file.write(b"end")
+    progress = (lambda *_: None) if seen else None
+    async with lent() as connection:
+        await way(connection, up)(source / "a b", into, streams=4, progress=progress)
+    assert same(source / "a b", into / "a b")
+    assert (into / "a b").stat().st_blocks * 512 < MIB
+
+
+@pytest.mark.parametrize("up", [True, False])
 async def test_idle_connections_help_and_can_be_borrowed(up: bool, here: Path, there: Path) -> None:
     source, into = (here, there) if up else (there, here)
     large(source / "a")
