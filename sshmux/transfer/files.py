@@ -167,8 +167,6 @@ async def get_file(
             if options.atomic and not options.resume:
                 undo.callback(_unlink, part)
             said = await (fetch or fetch_whole)(remote, source, target, file, part, options)
-            if said.status == 0 and "holes" in said.words and options.sparse:
-                await holes.unpack(file, part, source, target)
             await _check(said, file, source, target, options)
             if options.verify:
                 sums = await remote.run(scripts.words(scripts.SUM, source))
@@ -239,10 +237,12 @@ async def fetch_whole(
         total = told_size(
             await remote.run(scripts.words(scripts.GET, source, 0, "n")), source, target
         )
-    flags = options.flags + "z" * options.sparse
-    command = scripts.words(scripts.GET, source, at, flags)
+    command = scripts.words(scripts.GET, source, at, options.flags + "z" * options.sparse)
     with report_progress(options.progress, source, target, total, partial(position, file)):
-        return await remote.run(command, stdout=file)
+        said = await remote.run(command, stdout=file)
+    if options.sparse and said.status == 0 and "holes" in said.words:
+        await holes.unpack(file, part, source, target)
+    return said
 
 
 async def _offset_here(remote: Remote, source: str, target: str, file: int) -> int:
