@@ -65,9 +65,11 @@ def test_a_job_from_its_beginning_to_its_end(desk: Desk, tmp_path: Path) -> None
         "one [bold]",
         desk.alias,
     ]
-    handle = desk(*words, "--", "sh", "-c", "cat input; echo 1 >a.out; sleep 4; exit 4").strip()
+    script = "cat input; echo 1 >a.out; until [ -e ../../go ]; do sleep 0.1; done; exit 4"
+    handle = desk(*words, "--", "sh", "-c", script).strip()
     assert handle.startswith(f"shell:{desk.alias}:sm")
     assert "one [bold]" in desk("jobs")
+    (tmp_path / "home" / ".sshmux" / "jobs" / "go").touch()
     assert "FAILED" in desk("wait", handle, status=4)
     assert desk("tail", handle) == "from here\n"
     assert desk("jobs") == "No jobs.\n"
