@@ -18,7 +18,16 @@ from ..errors import (
     SFTPPermissionDenied,
 )
 from ..system.links import stays_inside
-from .attrs import FILEXFER_TYPE_DIRECTORY, FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_SYMLINK, SFTPAttrs
+from .attrs import (
+    FILEXFER_TYPE_BLOCK_DEVICE,
+    FILEXFER_TYPE_CHAR_DEVICE,
+    FILEXFER_TYPE_DIRECTORY,
+    FILEXFER_TYPE_FIFO,
+    FILEXFER_TYPE_REGULAR,
+    FILEXFER_TYPE_SOCKET,
+    FILEXFER_TYPE_SYMLINK,
+    SFTPAttrs,
+)
 from .bulk import RemoteFile
 from .listing import entries
 from .local_file import LocalFile, files, take
@@ -27,6 +36,7 @@ from .messages import FXF_CREAT, FXF_EXCL, FXF_TRUNC, FXF_WRITE
 from .operations import Operations
 from .paths import Paths, SFTPPath
 
+_SPECIAL = (FILEXFER_TYPE_FIFO, FILEXFER_TYPE_SOCKET, FILEXFER_TYPE_BLOCK_DEVICE)
 _DEFAULT = 0o666  # permissions of a file whose own are not known
 _WRITE = FXF_WRITE | FXF_CREAT | FXF_TRUNC
 _OWNERS = 0o700  # what the owner of a directory needs to fill it
@@ -165,6 +175,7 @@ class RemoteTarget:
         self._base = self._to = b""
         self._exact: bytes | None = None
         self._links: set[bytes] = set()  # that were there before
+        self._special: set[bytes] = set()  # what is neither file, directory nor link
 
     def encode(self, path: SFTPPath) -> bytes:
         """A path in bytes, from the working directory."""
@@ -173,11 +184,15 @@ class RemoteTarget:
     async def begin(self, to: bytes) -> bool:
         """Looks at it."""
         self._to = self._base = to
+        found = None
         with contextlib.suppress(SFTPNoSuchFile):
-            if (await self._server.stat(to or b".")).type == FILEXFER_TYPE_DIRECTORY:
-                return True
+            found = (await self._server.stat(to or b".")).type
+        if found == FILEXFER_TYPE_DIRECTORY:
+            return True
         name = to.rstrip(b"/")
         self._base, self._exact = posixpath.dirname(name), posixpath.basename(name)
+        if found in _SPECIAL:
+            self._special.add(self._exact)
         return False
 
     def shown(self, path: bytes) -> bytes:
@@ -190,6 +205,8 @@ class RemoteTarget:
         A link that a tree has in its place is replaced, and so is a file that is not to be written.
         """
         there, flags = self.shown(path), _WRITE
+        if path in self._special:  # opening a FIFO would wait for its reader
+            raise SFTPFailure("a device, FIFO or socket is not written to")
         attrs = SFTPAttrs(permissions=None if mode is None else mode & 0o777)
         if path in self._links:
             await self._server.remove(there)
@@ -224,8 +241,11 @@ class RemoteTarget:
     async def _merge(self, path: bytes, there: bytes, mode: int | None) -> int | None:
         for name in await entries(self._server, there):
             assert isinstance(name.filename, bytes)  # noqa: S101 - as it came
+            there_is = posixpath.join(path, name.filename)
             if name.attrs.type == FILEXFER_TYPE_SYMLINK:
-                self._links.add(posixpath.join(path, name.filename))
+                self._links.add(there_is)
+            elif name.attrs.type in (*_SPECIAL, FILEXFER_TYPE_CHAR_DEVICE):
+                self._special.add(there_is)
         if mode is None or mode & _OWNERS == _OWNERS:
             return None
         try:

@@ -359,10 +359,13 @@ def opened(path: str, flags: int, source: str, target: str) -> Iterator[int]:
         os.close(file)
 
 
-def here(error: OSError, source: str, target: str) -> Exception:
+def here(error: OSError, source: str, target: str) -> TransferError:
     """The error for one of this machine."""
+    if isinstance(error, TransferError):
+        return error
     kinds: dict[int, Callable[[str], TransferError]] = {
         errno.ENOENT: SourceNotFound,
+        errno.ENOTDIR: SourceNotFound,
         errno.EACCES: TransferDenied,
         errno.EPERM: TransferDenied,
         errno.EROFS: TransferDenied,
@@ -370,8 +373,6 @@ def here(error: OSError, source: str, target: str) -> Exception:
         errno.EDQUOT: NoSpaceLeft,
         errno.EFBIG: NoSpaceLeft,
     }
-    kind = kinds.get(error.errno or 0)
-    if kind is None:
-        return error
+    kind = kinds.get(error.errno or 0, TransferError)
     where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
-    return kind(f"{source} to {target}: {str(error.strerror).lower()} here{where}")
+    return kind(f"{source} to {target}: {str(error.strerror or error).lower()} here{where}")

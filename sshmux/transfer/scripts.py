@@ -41,9 +41,10 @@ case $6 in *m*) mkdir -p -- "$d" || no denied;; esac
 abs
 f=$d/$b
 """
-# A link that is the target of one file stays, and what it leads to is replaced.
-_THROUGH = """if [ -L "$f" ] && [ -e "$f" ]; then
-f=$(readlink -f -- "$f") && d=${f%/*} b=${f##*/}; fi
+# A link that is the target of one file stays, and what it leads to is replaced, or made.
+_THROUGH = """if [ -L "$f" ]; then
+l=$(readlink -f -- "$f") && [ "$l" ] && [ -d "${l%/*}/" ] || no nodir "$(readlink -- "$f")"
+f=$l d=${f%/*} b=${f##*/}; fi
 """
 
 # A part of an interrupted one goes on only if it is ours alone: its name can be foretold, and

@@ -12,7 +12,7 @@ from ..errors import ConfigError, Error, SourceNotFound, TransferError
 from ..session.execution import Scope
 from ..session.link import Link
 from . import local_sources, scripts, streamed_get, streamed_put, trees
-from .files import threads
+from .files import here, threads
 from .helpers import Helpers
 from .lanes import lanes
 from .options import TransferOptions
@@ -99,7 +99,10 @@ async def get(
     if _must_look(named, options):
         found = await trees.look(there, named, target)
     if options.parents:
-        await threads.run(partial(os.makedirs, os.path.dirname(target) or ".", exist_ok=True))
+        try:
+            await threads.run(partial(os.makedirs, os.path.dirname(target) or ".", exist_ok=True))
+        except OSError as error:
+            raise here(error, ", ".join(named), target) from error
     try:
         sources = _movable(found, target, options)
         if _is_single(found, options):

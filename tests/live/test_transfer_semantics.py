@@ -16,6 +16,8 @@ from sshmux import Connection
 
 from .test_transfer import lent, tree
 
+pytestmark = pytest.mark.both_engines
+
 Move = Callable[..., Awaitable[Any]]
 
 
@@ -214,3 +216,94 @@ async def test_thousands_of_names(move: Move, top: Path) -> None:
         name.touch()
     result = await move(names, top / "to")
     assert result.files == len(os.listdir(top / "to")) == 3000
+
+
+@pytest.mark.parametrize("leads_to", ["new", "../new", "no/new", "loop"])
+async def test_targets_that_are_links_to_nothing(move: Move, top: Path, leads_to: str) -> None:
+    link = top / "to" / "loop"
+    link.symlink_to(leads_to)
+    if leads_to.rpartition("/")[2] == "new" and "no" not in leads_to.split("/"):
+        await move(top / "d" / "f", link)
+        assert (top / "to" / leads_to).read_text() == "F"
+    else:
+        with pytest.raises(sshmux.TransferError):
+            await move(top / "d" / "f", link)
+    assert os.readlink(link) == leads_to
+    assert not list(top.rglob(".sshmux*"))
+
+
+def below_a_file(top: Path) -> tuple[Any, Path]:
+    return top / "d" / "f", top / "d" / "sub" / "g" / "x"
+
+
+def a_tree_below_a_file(top: Path) -> tuple[Any, Path]:
+    return top / "d", top / "d" / "f" / "x"
+
+
+def a_tree_onto_a_file(top: Path) -> tuple[Any, Path]:
+    return top / "d", top / "d" / "f"
+
+
+def contents_onto_a_file(top: Path) -> tuple[Any, Path]:
+    return f"{top}/d/.", top / "d" / "f"
+
+
+def a_directory_of_the_name(top: Path) -> tuple[Any, Path]:
+    (top / "to" / "f").mkdir()
+    return top / "d" / "f", top / "to"
+
+
+def a_name_too_long(top: Path) -> tuple[Any, Path]:
+    return top / "d" / "f", top / "to" / ("n" * 256)
+
+
+def a_tree_of_a_name_too_long(top: Path) -> tuple[Any, Path]:
+    return top / "d", top / "to" / ("n" * 256)
+
+
+def a_path_too_long(top: Path) -> tuple[Any, Path]:
+    return str(top) + "/x" * 3000, top / "to"
+
+
+def a_link_to_itself(top: Path) -> tuple[Any, Path]:
+    (top / "l").symlink_to("l")
+    return top / "l", top / "to"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(below_a_file, a_tree_below_a_file, a_tree_onto_a_file, contents_onto_a_file),
+        *(a_directory_of_the_name, a_name_too_long, a_tree_of_a_name_too_long),
+        *(a_path_too_long, a_link_to_itself),
+    ],
+)
+async def test_what_cannot_be(
+    move: Move, top: Path, wrong: Callable[[Path], tuple[Any, Path]]
+) -> None:
+    """The same kind of error in whatever direction, and nothing is changed."""
+    source, target = wrong(top)
+    before = tree(top)
+    with pytest.raises(sshmux.TransferError):
+        await move(source, target, recurse=Path(source).is_dir() if len(str(source)) < 999 else 0)
+    assert tree(top) == before
+
+
+@pytest.mark.parametrize("way", ["put", "get"], indirect=True)
+async def test_a_link_in_a_tree_that_leads_up(move: Move, top: Path) -> None:
+    (top / "d" / "up").symlink_to(".")
+    with pytest.raises(sshmux.TransferError):
+        await move(top / "d", top / "to", recurse=True, follow_symlinks=True)
+    assert os.listdir(top / "to") == []
+
+
+async def test_sftp_waits_for_no_fifo(connection: Connection, top: Path) -> None:
+    (top / "to" / "d").mkdir()
+    os.mkfifo(top / "to" / "d" / "f")
+    async with connection.start_sftp_client() as sftp:
+        for place in (top / "to", top / "to" / "d" / "f"):
+            for way in (sftp.put, sftp.copy):
+                source = top / "d" if place.is_dir() else top / "d" / "f"
+                with pytest.raises(sshmux.SFTPFailure, match="not written to"):
+                    await asyncio.wait_for(way(source, place, recurse=True), 30)
+    assert stat.S_ISFIFO((top / "to" / "d" / "f").stat().st_mode)
