@@ -26,6 +26,7 @@ from .session.shell import RemoteShell
 from .session.start import ProcessContext, ProcessOptions
 from .sftp.context import SFTPClientContext
 from .system.contexts import AwaitableContext, OwnContext
+from .system.ownership import check_loop
 from .system.pty import USUAL_SIZE, Terminal, wanted_terminal
 from .system.tasks import run_to_end
 from .transfer.helpers import Helpers
@@ -426,6 +427,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
 
     def close(self) -> None:
         """Closes the connection, its commands included. A lent one is not used again."""
+        check_loop(self._link.loop, repr(self))
         if self._owned:
             if self._closing is None:
                 self._die("it was closed")

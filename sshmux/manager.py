@@ -39,7 +39,7 @@ from .pool.unpooled import UnpooledConnections
 from .session.link import ENGINES
 from .system.contexts import CoroutineContext
 from .system.inherited import open_standard_descriptors
-from .system.ownership import Ownership
+from .system.ownership import Ownership, check_loop
 from .system.tasks import TaskGroup, run_to_end
 
 T = TypeVar("T")
@@ -335,6 +335,10 @@ class ConnectionManager(SecretStorage):
         if config is None:
             if host is None:
                 raise ConfigError("register_cluster needs host= or config=")
+            if isinstance(host, ConnectionConfig):  # the type checker knows better
+                raise ConfigError(
+                    "register_cluster(id, ConnectionConfig(…)): give it as config=, by keyword"
+                )
             reject_unknown(more, ConnectionConfig, "register_cluster")
             config = ConnectionConfig(
                 host,
@@ -355,6 +359,8 @@ class ConnectionManager(SecretStorage):
         ):
             raise ConfigError("register_cluster: give config=, or host and the rest, not both")
         config.check_files()
+        if cluster_id in self._clusters:
+            check_loop(self._ownership.loop, "this ConnectionManager")
         replaced = self._clusters.put(cluster_id, config)
         if replaced is not None:
             self._discard(replaced)
@@ -369,6 +375,7 @@ class ConnectionManager(SecretStorage):
 
         Await the result to wait for that. Raises `ConfigError` when it is not registered.
         """
+        check_loop(self._ownership.loop, "this ConnectionManager")
         return self._discard(self._clusters.remove(cluster_id))
 
     def _discard(self, cluster: Cluster) -> Awaitable[None]:
@@ -524,6 +531,7 @@ class ConnectionManager(SecretStorage):
 
     async def check_health(self) -> None:
         """One round of health checks now, over all clusters."""
+        self._enter_loop()
         await check_pools(self._clusters.pools())
 
 

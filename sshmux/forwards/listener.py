@@ -12,6 +12,7 @@ from ..errors import ChannelListenError, ConnectionLost
 from ..session.execution import Scope
 from ..session.link import Link
 from ..system.contexts import OwnContext
+from ..system.ownership import check_loop
 from ..system.tasks import run_to_end
 from .addresses import addresses, free_port
 from .endpoints import LOCAL, REMOTE, UNIX, Forward
@@ -58,6 +59,7 @@ class Listener(OwnContext):
     def close(self) -> None:
         """Ends it: nobody new gets in. See `wait_closed`."""
         if self._closing is None:
+            check_loop(self._link.loop, repr(self))
             self._link.attachments.discard(self)
             self._closing = self._link.loop.create_task(self._close())
 

@@ -31,6 +31,9 @@ class ClusterRegistry:
     def __init__(self) -> None:
         self._clusters: dict[Hashable, Cluster] = {}
 
+    def __contains__(self, cluster_id: Hashable) -> bool:
+        return cluster_id in self._clusters
+
     def __len__(self) -> int:
         return len(self._clusters)
 

@@ -140,7 +140,7 @@ class Link:
             DescriptorLimit: nearly all descriptors are open.
             ProcessLimit: no ssh client could be started; the connection is not harmed.
         """
-        self._check_loop()
+        self.check_loop()
         pauses = iter(_PAUSES)
         others = OthersSessions(self.master)
         while True:
@@ -164,7 +164,8 @@ class Link:
             if pause:
                 await asyncio.sleep(pause)  # nothing tells when the server is done with a session
 
-    def _check_loop(self) -> None:
+    def check_loop(self) -> None:
+        """Raises `WrongEventLoop` in a forked child, and in another loop while its own runs."""
         self._ownership.claim(
             f"the connection to {self.config.address}",
             "use it there (manager.call_from_thread), or borrow one from a manager of this loop",
@@ -195,7 +196,7 @@ class Link:
 
     async def _control(self, line: str, timeout: float, *, answered: bool = False) -> End:
         """How a line of our own ended. With `answered`, see `Verdict.check_answered`."""
-        self._check_loop()
+        self.check_loop()
         async with asyncio.timeout(timeout), self.gate.control:
             execution = await self._controlled(line)
             others = OthersSessions(self.master)
@@ -253,7 +254,7 @@ class Link:
 
     def check_usable(self) -> None:
         """Raises `ConnectionLost` if nothing more can be had from it."""
-        self._check_loop()
+        self.check_loop()
         self.gate.check()
         if not self.usable:
             raise ConnectionLost(

@@ -12,6 +12,7 @@ from ..checks import check_seconds
 from ..errors import ConfigError, ConnectionLost, Error
 from ..openssh.remote import signal_group
 from ..system.contexts import OwnContext
+from ..system.ownership import check_loop
 from ..system.pty import Pty, check_size
 from ..system.tasks import TaskGroup, run_to_end
 from .completed import SOME_SIGNAL, CompletedProcess, return_code, shown, timed_out
@@ -208,6 +209,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         None is for what is no stream of ours. Raises what `Connection.run` raises, but for
         `ProcessError` and `ProcessTimeout`.
         """
+        check_loop(self._life.link.loop, repr(self))
         if input is not None and self.stdin is None:
             raise ConfigError("communicate(input): the process's stdin leads elsewhere, not here")
         if self.stdin is not None:
@@ -234,6 +236,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
             timeout: seconds; then `ProcessTimeout` is raised, with what was written so far, and
                 the process runs on.
         """
+        check_loop(self._life.link.loop, repr(self))
         if timeout is not None:
             check_seconds("timeout", timeout)
         try:
@@ -263,6 +266,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
 
     def close(self) -> None:
         """Ends it on the remote, with all its group, unless it has ended. See `wait_closed`."""
+        check_loop(self._life.link.loop, repr(self))
         if self.stdin is not None and self._pty is None:  # on a terminal that would be Ctrl-D
             self.stdin.close()
         self._life.task.cancel()
@@ -293,6 +297,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         Raises:
             ConfigError: no such signal; or the process did not tell its id (remote_shell="none").
         """
+        check_loop(self._life.link.loop, repr(self))
         name = _signal_name(signal)
         if self._life.task.done():
             return
@@ -337,6 +342,7 @@ class RemoteProcess(OwnContext, Generic[AnyStr]):
         Raises:
             ConfigError: it has no terminal; or a size that none can have.
         """
+        check_loop(self._life.link.loop, repr(self))
         size = width, height, pixwidth, pixheight
         check_size(size)
         if self._pty is None:

@@ -117,6 +117,7 @@ class RemoteShell(OwnContext):
         line = remote.command_line(command, shell="posix", env=env, cwd=cwd)  # noqa: S604
         out, err = BytesIO(), BytesIO()
         fate: list[Fate] = ["unsent"]
+        self._link.check_loop()
         try:
             async with asyncio.timeout(timeout) as deadline, self._turn:
                 status = await self._run(line, out, err, keep, data, fate)

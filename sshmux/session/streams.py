@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..checks import as_bytes, check_int
+from ..system.ownership import check_loop, running_loop
 from ..system.tasks import settle
 
 AnyStr = TypeVar("AnyStr", str, bytes)
@@ -59,6 +60,7 @@ class StreamReader(Generic[AnyStr]):
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._for_line = False
+        self._loop = running_loop()
         self._tap: PausableSource | None = None
         self._left = False  # whoever read it, perhaps before it was known what to stop
         self._paused = False
@@ -217,6 +219,7 @@ class StreamReader(Generic[AnyStr]):
         return cast("AnyStr", line)
 
     async def _more(self, *, for_line: bool = False) -> None:
+        check_loop(self._loop, "this stream")
         if self._waiter is not None:
             raise RuntimeError("another task is reading from this stream already")
         self._go_on()
@@ -343,6 +346,7 @@ class StreamWriter(Generic[AnyStr]):
         if encoding is not None:  # one for all of it: some encodings begin with a mark
             self._encode = codecs.getincrementalencoder(encoding)(errors).encode
         self._closing = False
+        self._loop = running_loop()
 
     def write(self, data: AnyStr) -> None:
         """Writes, without waiting: see `drain`.
@@ -351,6 +355,7 @@ class StreamWriter(Generic[AnyStr]):
             TypeError: text for a stream of bytes, or bytes for one of text.
             BrokenPipeError: it was closed.
         """
+        check_loop(self._loop, "this stream")
         if self._closing:
             raise BrokenPipeError("the process's stdin was closed")
         if isinstance(data, str):
@@ -383,6 +388,7 @@ class StreamWriter(Generic[AnyStr]):
 
     def write_eof(self) -> None:
         """Ends the process's input."""
+        check_loop(self._loop, "this stream")
         if not self._closing:
             self._closing = True
             self._drain.end()

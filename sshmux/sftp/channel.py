@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import SFTPBadMessage, SFTPError, fresh_copy
+from ..system.ownership import check_loop
 from ..system.pipes import Writer
 from .fields import Malformed, Unpacker
 from .messages import HELLO, STATUS, VERSION, Frames, error_of, packet
@@ -91,10 +92,15 @@ class Channel:
 
         (OpenSSH's server throws away what it has not answered by then.)
         """
+        self.check_loop()
         self._flush()
         self.closed = self.closed or why
         self._ending = True
         self._end_if_idle()
+
+    def check_loop(self) -> None:
+        """Raises `WrongEventLoop` in another loop, and in a forked child."""
+        check_loop(self._loop, "this SFTP client")
 
     def _end_if_idle(self) -> None:
         if self._ending and not self._pending and self._writer is not None:
@@ -106,6 +112,7 @@ class Channel:
         Parameters:
             data: the end of the body, which is not copied when it is large.
         """
+        self.check_loop()
         if self.closed is not None or self._writer is None:
             assert self.closed is not None  # noqa: S101 - it is connected before it is used
             raise fresh_copy(self.closed)

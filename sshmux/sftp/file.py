@@ -123,11 +123,16 @@ class SFTPClientFile(Generic[AnyStr]):
                     yield at, bytes(data)
 
     async def _decode(self, how: Text, at: int, data: bytes, *, whole: bool) -> tuple[str, int]:
-        """The text, and its length in bytes: a character that was cut is read to its end."""
+        """The text, and its length in bytes: a character that was cut is read to its end.
+
+        So is what shifts to other characters and back (ISO 2022). Nothing is the end of the file:
+        a mark alone is not that.
+        """
         await self._learn_mark(how, at)
         decoder = how.decoder(at_start=at == 0)
+        begun = decoder.getstate()[1]
         text = decoder.decode(data, final=whole)
-        while not whole and decoder.getstate()[0]:
+        while data and not whole and (not text or how.is_within(decoder, begun)):
             more = await self._read(at + len(data), at + len(data) + 1)
             data += more
             text += decoder.decode(more, final=not more)
@@ -292,6 +297,7 @@ class SFTPClientFile(Generic[AnyStr]):
 
     async def close(self) -> None:
         """Closes it. Safe to call twice."""
+        self._server.channel.check_loop()
         handle, self._handle = self._handle, None
         self._ahead = b""
         if handle is not None:

@@ -54,6 +54,11 @@ class Text:
             decoder.decode(self.mark or b"")
         return decoder
 
+    def is_within(self, decoder: codecs.IncrementalDecoder, begun: int) -> bool:
+        """Whether it has read a part of a character, or is shifted: `begun` is its first state."""
+        pending, state = decoder.getstate()
+        return bool(pending) or (not self.mark_length and state != begun)
+
     def _is_mark(self) -> bool:
         marks = codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
         return self.mark in (*marks, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)

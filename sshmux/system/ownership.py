@@ -39,3 +39,23 @@ class Ownership:
             )
         self.loop = loop
         return True
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def check_loop(loop: asyncio.AbstractEventLoop | None, what: str) -> None:
+    """Raises `WrongEventLoop` where another loop or thread uses what belongs to one that runs.
+
+    In a forked child, too, whose copy of the loop seems to run.
+    """
+    if loop is not None and loop.is_running() and running_loop() is not loop:
+        raise WrongEventLoop(
+            f"{what} belongs to another event loop, which is running, or to another process: use "
+            "it there (manager.call_from_thread)"
+        )

@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,6 +171,60 @@ async def test_a_second_loop_gets_an_error_and_the_first_goes_on() -> None:
                 assert "call_from_thread" in str(out[0])
             assert (await running).stdout == "done\n"
             assert not sleepers(long)
+
+
+async def test_so_does_what_is_made_of_a_connection(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    async with PrivateServer(login_shell="/bin/sh") as server:
+        async with (
+            managed(server) as manager,
+            manager.connect(1) as own,
+            own.create_process("cat", term_type="dumb") as typed,
+            own.create_process("cat") as process,
+            own.start_sftp_client() as sftp,
+            sftp.open(str(tmp_path / "file")) as file,
+            own.create_shell() as shell,
+            own.forward_local_port("127.0.0.1", 0, "127.0.0.1", server.port) as listener,
+        ):
+
+            async def call(method: Callable[..., object], *arguments: object) -> None:
+                found: Any = method(*arguments)
+                if found is not None:
+                    await found
+
+            async def scan() -> None:
+                async for _ in sftp.scandir(str(tmp_path)):
+                    pass
+
+            uses: tuple[tuple[Any, ...], ...] = (
+                *((process.wait,), (process.communicate, "x"), (process.send_signal, "TERM")),
+                *((process.close,), (process.stdout.read,), (process.stdout.readline,)),
+                *((process.stdout.readexactly, 1), (process.stdout.readuntil, "x")),
+                *((process.stdin.write, "x"), (process.stdin.write_eof,), (process.stdin.close,)),
+                *((typed.change_terminal_size, 90, 30), (typed.close,)),
+                *((own.create_process, "true"), (own.create_shell,), (own.start_sftp_client,)),
+                *((own.put, __file__, tmp_path), (own.get, __file__, tmp_path)),
+                *((own.forward_socks, None, 0), (own.open_connection, "127.0.0.1", server.port)),
+                *((sftp.stat, "/"), (sftp.get, __file__, tmp_path), (sftp.exit,), (scan,)),
+                *((file.read,), (file.close,)),
+                *((shell.run, "true"), (listener.close,), (own.close,)),
+                *((manager.check_health,), (manager.unregister_cluster, 1)),
+                *((manager.get_connection_metrics, 1), (manager.register_cluster, 1, "other")),
+            )
+            for method, *arguments in uses:
+                work = partial(call, method, *arguments)
+                thread, out = in_thread(lambda work=work: asyncio.run(work()))
+                await until(lambda thread=thread: not thread.is_alive())
+                assert isinstance(out[0], sshmux.WrongEventLoop), (method, out)
+                assert "call_from_thread" in str(out[0])
+            process.stdin.write("alive\n")
+            assert await process.stdout.readline() == "alive\n"
+            assert await file.read() == "content"
+            assert (await shell.run("echo alive")).stdout == "alive\n"
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.get_port())
+            assert (await reader.readline()).startswith(b"SSH-2.0")
+            writer.close()
+            assert not list(tmp_path.glob("*.py"))
 
 
 async def test_call_from_thread() -> None:

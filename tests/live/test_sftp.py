@@ -499,6 +499,35 @@ async def test_modes(there: Path) -> None:
             sftp.open(there / "f", "rw")
 
 
+ENCODINGS = {  # each with text that it can say, and that takes several bytes a character
+    **dict.fromkeys(("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"), "ü€😀"),
+    **dict.fromkeys(("utf-32", "utf-32-be", "utf-7", "gb18030"), "ü€😀"),
+    **dict.fromkeys(("shift_jis", "euc_jp", "iso2022_jp", "cp932"), "日本ab語"),
+    "hz": "中文ab文",
+    "latin-1": "üß",
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_text_in_pieces_of_any_size(there: Path, encoding: str) -> None:
+    """Nothing is read at the end only: not where a mark or a shift takes all that was asked for."""
+    lines = [f"{ENCODINGS[encoding]}\n" * 2, "zwei\n", ENCODINGS[encoding]]
+    text = "".join(lines)
+    async with client() as sftp:
+        async with sftp.open(there / "text", "w", encoding=encoding) as file:
+            for line in lines:
+                await file.write(line)
+        assert (there / "text").read_text(encoding=encoding) == text
+        for size in range(1, 10):
+            read = ""
+            async with sftp.open(there / "text", encoding=encoding) as file:
+                while piece := await file.read(size):
+                    read += piece
+            assert read == text, size
+        async with sftp.open(there / "text", encoding=encoding) as file:
+            assert [line async for line in file] == text.splitlines(keepends=True)
+
+
 async def test_text_and_lines(there: Path) -> None:
     lines = ["ä" * 70_000 + "\n", "\n", "short\n", "a\rb\n", "the last"]
     (there / "f").write_bytes("".join(lines).encode())
