@@ -239,6 +239,7 @@ def diagnose(
     told: str = "",
     greeting: Sequence[str] = (),
     known: Resolved | None = None,
+    locked: Sequence[str] = (),
 ) -> errors.Error:
     """The error for a log-in that ended with `status`.
 
@@ -252,6 +253,7 @@ def diagnose(
         greeting: what the server sent before its version: it chooses words and no error.
         known: what ssh's configuration says of the host: advice names no other file and no other
             host than are in there. None: whatever ssh names.
+        locked: private keys that ssh may use, and that have a passphrase.
     """
     words, diagnosis = _verdict(log, told)
     both = "\n".join(filter(None, (log.strip(), told.strip())))
@@ -273,6 +275,10 @@ def diagnose(
     if diagnosis.error is errors.PermissionDenied:
         for source, words_of_it in _REFUSED_ANSWERS.items():
             advice = words_of_it if source in given else advice
+        if diagnosis.advice == "{denied}":
+            words = "; ".join((*_unloaded(log, config, known), words))
+            if locked and not given:
+                advice = f"{_locked(config, locked[0])} Otherwise: {advice}"
     error = diagnosis.error(f"Cannot connect to {config.address}: {sanitise(words)}. {advice}")
     if diagnosis.transient is not None:
         error.transient = diagnosis.transient
@@ -284,8 +290,27 @@ _HOST_KEY_FAILED = "Host key verification failed"
 _NOT_CONNECTED = "ssh: connect to host"
 # The line before tells what the server gave as its reason.
 _AFTER_DISCONNECT = ("Disconnected from", "Authentication failed")
+_LOAD_KEY = re.compile(r'Load key "(.+)": .+')
 _DENIED = re.compile(r"Permission denied \([^)]*\)\.?$")
 _HUNG_UP = re.compile(r"Connection (closed|reset|timed out).* UNKNOWN port")
+
+
+def _unloaded(log: str, config: ConnectionConfig, known: Resolved | None) -> list[str]:
+    """What ssh says of keys that it could not load, of those that it was to use."""
+    ours = {str(config.key_file), *(known.identity_files if known is not None else ())}
+    found = (_LOAD_KEY.match(line) for line in _lines(log))
+    return [match[0] for match in found if match and match[1] in ours]
+
+
+def _locked(config: ConnectionConfig, key: str) -> str:
+    shown = shlex.quote(sanitise(key, 500))
+    store = f"`sshmux password set --key {shown}` or set_passphrase()"
+    if not config.use_agent:
+        return f"The key {shown} has a passphrase, which nobody gave: store it with {store}."
+    return (
+        f"The key {shown} has a passphrase: unless an agent holds it, nobody gave that. Run "
+        f"`ssh-add {shown}`, or store it with {store}."
+    )
 
 
 def _verdict(log: str, told: str) -> tuple[str, Diagnosis | None]:

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 import traceback
@@ -481,3 +482,32 @@ async def test_use_agent_false_really_switches_it_off(tmp_path: Path) -> None:
         os.environ.pop("SSH_AUTH_SOCK", None)
         daemon.terminate()
         daemon.wait()
+
+
+@pytest.mark.parametrize("use_agent", [False, True])
+async def test_a_key_with_a_passphrase_that_nobody_gives(tmp_path: Path, use_agent: bool) -> None:
+    """ssh says of it what it says of a key that the server does not know."""
+    key, broken = tmp_path / "key", tmp_path / "broken"
+    for each in (key, broken):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "a secret", "-f", str(each)], check=True
+        )
+    broken.write_text("no key\n")
+    broken.with_suffix(".pub").unlink(missing_ok=True)
+    async with PrivateServer(login_shell="/bin/sh") as server:
+        with (server.directory / "authorized_keys").open("a") as known:
+            known.write(key.with_suffix(".pub").read_text())
+        register = {"key_file": key, "config_file": None, "use_agent": use_agent}
+        register["ssh_options"] = {"IdentitiesOnly": "yes"}
+        async with managed(server, register=register) as manager:
+            with pytest.raises(sshmux.PermissionDenied) as caught:
+                await manager.connect(1)
+            assert f"The key {key} has a passphrase" in str(caught.value)
+            assert f"sshmux password set --key {key}" in str(caught.value)
+            assert (f"ssh-add {key}" in str(caught.value)) is use_agent
+            manager.set_passphrase(key, "a secret", keyring=False)
+            async with manager.connect(1):
+                pass
+            server.register(manager, 2, **(register | {"key_file": broken}))
+            with pytest.raises(sshmux.PermissionDenied, match="Load key"):
+                await manager.connect(2)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Literal
 
 from ...config import ConnectionConfig, Share
-from ...errors import ConnectionLost, DisconnectError, Error
+from ...errors import ConnectionLost, DisconnectError, Error, PermissionDenied
 from ...system.deadline import Deadline
 from ...system.identity import ProcessId
 from ...system.tasks import run_to_end
@@ -26,6 +26,7 @@ from ..askpass.dialogue import Answerer, launch_dialogue
 from ..askpass.launch import Launch, Listener, launch
 from ..diagnostics import closed_at_once, declined, diagnose, timed_out
 from ..environment import client_environment
+from ..private_keys import with_passphrase
 from ..resolve import Resolved
 from ..version import ssh_version
 from . import naming
@@ -200,7 +201,10 @@ def _failure(config: ConnectionConfig, way: DialOptions, status: int, started: L
         known=next(iter(way.resolved), None),
     )
     if answerer is None:
-        return explain()
+        error = explain()
+        if isinstance(error, PermissionDenied):
+            error = explain(locked=with_passphrase(_keys(config, way)))
+        return error
     if answerer.unanswered is None:
         error = explain(given=answerer.given)
         if answerer.given:
@@ -212,6 +216,12 @@ def _failure(config: ConnectionConfig, way: DialOptions, status: int, started: L
     if isinstance(error, DisconnectError):
         error.final = True  # a user was asked, and asking again is up to the program
     return error
+
+
+def _keys(config: ConnectionConfig, way: DialOptions) -> list[str]:
+    """The private keys that ssh may use."""
+    named = [] if config.key_file is None else [str(config.key_file)]
+    return named + [key for each in way.resolved[:1] for key in each.existing_identity_files()]
 
 
 def _to_share(way: DialOptions, record: Record) -> bool:
