@@ -306,7 +306,10 @@ def _locked(config: ConnectionConfig, key: str) -> str:
     shown = shlex.quote(sanitise(key, 500))
     store = f"`sshmux password set --key {shown}` or set_passphrase()"
     if not config.use_agent:
-        return f"The key {shown} has a passphrase, which nobody gave: store it with {store}."
+        return (
+            f"The key {shown} has a passphrase, which nobody gave: store it with {store}, or "
+            f"load the key into an agent (ssh-add {shown}) and register with use_agent=True."
+        )
     return (
         f"The key {shown} has a passphrase: unless an agent holds it, nobody gave that. Run "
         f"`ssh-add {shown}`, or store it with {store}."

@@ -504,7 +504,8 @@ async def test_a_key_with_a_passphrase_that_nobody_gives(tmp_path: Path, use_age
                 await manager.connect(1)
             assert f"The key {key} has a passphrase" in str(caught.value)
             assert f"sshmux password set --key {key}" in str(caught.value)
-            assert (f"ssh-add {key}" in str(caught.value)) is use_agent
+            assert f"ssh-add {key}" in str(caught.value)
+            assert ("use_agent=True" in str(caught.value)) is not use_agent
             manager.set_passphrase(key, "a secret", keyring=False)
             async with manager.connect(1):
                 pass
