@@ -20,8 +20,9 @@ async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None
     """The entries of a directory, as they come; `.` and `..` with them.
 
     A name that comes once more as the same kind is passed over: file systems tell some twice while
-    a directory changes (Linux 6.18's ext4 also when it does not). Raises `SFTPBadMessage` for a
-    name that no file can have, or that comes as another kind, and for a listing without an end.
+    a directory changes (man 3 readdir; a sftp-server was seen to do so here). Raises
+    `SFTPBadMessage` for a name that no file can have, or that comes as another kind, and for a
+    listing without an end.
     """
     handle = await server.opendir(path)
     pending: deque[Any] = deque()
