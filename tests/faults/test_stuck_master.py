@@ -9,14 +9,17 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 import sshmux
 from sshmux import Connection, ConnectionManager
+from sshmux.openssh.control.lease import Lease
 from sshmux.testing import PrivateServer
 
-from ..support import managed, nap, sleepers, until
+from ..support import managed, masters, nap, sleepers, until
 
 pytestmark = pytest.mark.both_engines
 
@@ -183,3 +186,31 @@ def _leave_room(pid: int, room: int) -> tuple[int, int]:
     had = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, had[1]))
     return had
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["its socket is there", "its socket is gone"])
+async def test_a_master_that_hangs_as_soon_as_it_is_there_is_not_left(
+    taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can ask for its pid then: it is found all the same, or it would stay for ever."""
+    take, stopped = Lease.take, list[psutil.Process]()
+
+    async def stopping(path: Path, *words: Any) -> Any:
+        if not stopped:
+            for each in masters(path.parent):
+                each.suspend()
+                stopped.append(each)
+            if taken:
+                path.unlink()
+            words = (words[0], 0.5)
+        return await take(path, *words)
+
+    monkeypatch.setattr(Lease, "take", stopping)
+    async with PrivateServer(login_shell="/bin/sh") as server:
+        async with managed(server, pool_size=1, dial_attempts=1) as manager:
+            with pytest.raises(sshmux.DisconnectError):
+                async with manager.get_connection(1):
+                    pass
+            assert len(stopped) == 1
+            left = stopped[0]
+            assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE

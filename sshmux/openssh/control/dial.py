@@ -6,7 +6,6 @@ no socket, no record, whether it failed, ran out of time or was cancelled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -32,7 +31,7 @@ from ..version import ssh_version
 from . import naming
 from .directory import ControlDir
 from .entry import Entry
-from .evidence import is_master
+from .evidence import is_master, masters_of
 from .holders import Hold
 from .lease import Lease
 from .master import Master, end_process
@@ -145,6 +144,7 @@ async def dial(
         entry.remove()
         raise
     connected: bool | None = None
+    forked = False
     try:
         try:
             async with (deadline or Deadline(config.timeout)).enforced():
@@ -152,7 +152,8 @@ async def dial(
         except TimeoutError:
             connected = started.connected()
             raise
-        if status != 0:
+        forked = status == 0
+        if not forked:
             raise _failure(config, way, status, started)
         try:
             record = replace(record, login_factor=_took(way.answerer), via=_shared_way(way))
@@ -161,7 +162,7 @@ async def dial(
             raise closed_at_once(config, f"{started.log}{started.stderr}") from error
     except BaseException as error:
         # Cancelled or not, nothing may stay behind: the undoing is waited for.
-        await run_to_end(partial(_undo, started, entry, config.ssh_program))
+        await run_to_end(partial(_undo, started, entry, config.ssh_program, forked))
         if isinstance(error, TimeoutError) and not isinstance(error, Error):
             words = f"{started.log}{started.stderr}"
             raise timed_out(config, words, connected, started.greeting) from None
@@ -257,13 +258,17 @@ def _share(entry: Entry) -> Hold | None:
         return None
 
 
-async def _undo(started: Launch, entry: Entry, program: str) -> None:
+async def _undo(started: Launch, entry: Entry, program: str, forked: bool) -> None:
     """Ends ssh, and the master too in case it had just gone into the background."""
     await started.end()
-    with contextlib.suppress(OSError, TimeoutError, ConnectionLost):
+    try:
         lease, pid = await Lease.take(entry.socket, lambda: None, _UNDO_DEADLINE)
         lease.close()
         process = ProcessId.of(pid)
-        if process is not None and is_master(process, entry.socket, program):
-            await end_process(process)
+        found = [process] if process and is_master(process, entry.socket, program) else []
+    except (OSError, TimeoutError, ConnectionLost):
+        # Nobody says its pid: it hangs, or its socket was taken away.
+        found = masters_of(entry.socket, program) if forked or entry.socket.exists() else []
+    for each in found:
+        await end_process(each)
     entry.remove()

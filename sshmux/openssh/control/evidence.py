@@ -38,6 +38,12 @@ def is_master(process: ProcessId, socket: os.PathLike[str], program: str = "ssh"
     return mine and is_ssh and _named(socket, " ".join(words)) and process.alive
 
 
+def masters_of(socket: os.PathLike[str], program: str = "ssh") -> list[ProcessId]:
+    """All masters of a socket that nobody can ask: a look at every process of this machine."""
+    known = map(ProcessId.of, psutil.pids())
+    return [each for each in known if each is not None and is_master(each, socket, program)]
+
+
 def recorded_master(entry: Entry, record: Record) -> ProcessId | None:
     """The master that a record names, if it is that: one that may be sent a signal."""
     process = record.master
