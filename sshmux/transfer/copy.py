@@ -11,7 +11,7 @@ from typing import Protocol
 from ..errors import ConfigError, TransferError, VerifyError
 from ..system.selection import Patterns, Selection
 from ..system.tasks import run_to_end
-from . import finding, reports, scripts
+from . import finding, reports, scripts, unpack_scripts
 from .options import TransferOptions
 from .patterns import last_name
 from .remote import Remote, ScriptResult
@@ -97,14 +97,13 @@ async def _file(one: Remote, path: str, two: Remote, place: str, where: tuple[st
 
 
 async def _verify(one: Remote, path: str, two: Remote, place: str, got: ScriptResult) -> None:
-    part = got.names[:1]
     try:
         sums = await one.run(scripts.words(scripts.SUM, path))
         if sums.words.get("sum") != got.words["sum"]:
             raise VerifyError(f"{path} to {place}: the checksums differ; nothing was changed")
         done = await two.run(scripts.words(scripts.FINISH, *got.names))
     except BaseException:
-        await two.tidy(*part)
+        await two.tidy(*got.names[:1], "")
         raise
     if "done" not in done.words:
         raise reports.failure(done.stderr, done.status, path, place)
@@ -124,20 +123,20 @@ async def _tree(
     refused = finding.foreign(stream.selection) if stream.selection is not None else ()
     sent, got = await _pipe(
         *(one, packing(stream, TransferOptions(), holes=False)),
-        *(two, scripts.words(scripts.UNPACK, *where, *refused)),
+        *(two, scripts.words(unpack_scripts.UNPACK, *where, *refused)),
     )
     names = got.names
     whole = sent.status == 0 and complete(stream, sent)
     if not whole or got.status != 0 or len(names) != 2:
         if len(names) == 2:
-            await two.tidy(names[0])
+            await two.tidy(*names)
         if sent.status == got.status == 0 and not whole:
             raise reports.failure(sent.stderr, sent.status, source.path, place)
         raise _failure(sent, got, source.path, place)
     try:
-        done = await two.run(scripts.words(scripts.MERGE, *names))
+        done = await two.run(scripts.words(unpack_scripts.MERGE, *names))
     except BaseException:
-        await two.tidy(names[0])
+        await two.tidy(*names)
         raise
     if "done" not in done.words:
         raise reports.failure(done.stderr, done.status, source.path, place)

@@ -87,7 +87,7 @@ async def _send_holes(
     if "plain" in said.words:
         return None
     if why and said.status == 0:
-        await remote.tidy(*said.names[:1])
+        await remote.tidy(*said.names[:1], "")
     if why and (said.status or not options.accepts):
         raise reports.failure(why, 1, source, target)
     return said
@@ -129,7 +129,7 @@ async def verify_there(
             raise VerifyError(f"{source} to {target}: the checksums differ; nothing was changed")
         done = await remote.run(scripts.words(scripts.FINISH, *names))
     except BaseException:
-        await remote.tidy(names[0])
+        await remote.tidy(names[0], "")
         raise
     if "done" not in done.words:
         raise reports.failure(done.stderr, done.status, source, target)

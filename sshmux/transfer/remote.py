@@ -128,17 +128,23 @@ class Remote:
             f"{self.address}: the remote tells more than {_MOST_TOLD} bytes of names"
         )
 
-    async def tidy(self, *paths: str) -> None:
-        """Removes what is left on the remote. Whatever happens meanwhile; never raises an error."""
-        await run_to_end(partial(self._tidy, paths))
+    async def tidy(self, *parts: str) -> None:
+        """Removes what is left on the remote. Whatever happens meanwhile; never raises an error.
 
-    async def _tidy(self, paths: tuple[str, ...]) -> None:
-        request = ExecutionOptions(self._link.line(scripts.words(scripts.DROP, *paths), None, None))
+        Parameters:
+            parts: as UNPACK told of them; "" behind the name of a single file.
+        """
+        await run_to_end(partial(self._tidy, parts))
+
+    async def _tidy(self, parts: tuple[str, ...]) -> None:
+        request = ExecutionOptions(self._link.line(scripts.words(scripts.DROP, *parts), None, None))
         try:
             async with asyncio.timeout(_TIDYING):
                 await self._link.execute(request, Scope())
         except (Error, OSError) as error:
-            log.warning("%s: %s could not be removed: %s", self.address, ", ".join(paths), error)
+            log.warning(
+                "%s: %s could not be removed: %s", self.address, ", ".join(parts[::2]), error
+            )
 
 
 @contextlib.contextmanager

@@ -30,7 +30,6 @@ sha256() { if command -v sha256sum >/dev/null 2>&1; then sha256sum
 elif command -v shasum >/dev/null 2>&1; then shasum -a 256
 else openssl dgst -sha256 -r; fi | cut -c1-64; }
 size() { set -- $(ls -lnL -- "$1"); echo "$5"; }
-wipe() { rm -rf -- "$@" 2>/dev/null || { chmod -R u+rwx -- "$@"; rm -rf -- "$@"; }; }
 """
 
 # $1 target, $2 its directory, $3 its last name, $4 the name of what comes, $5 token, $6 flags
@@ -53,6 +52,30 @@ _OURS = """ours() { [ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || return 1
 set -- $(ls -ln -- "$1"); [ "$2" = 1 ]; }
 """
 
+# A directory of ours where others may rename what is there, and so put anything else under its
+# name: it is gone into once, seen to be the one that was made, and used and emptied from within.
+_PART = """mine() { [ -O . ] && [ .. -ef "$1" ] || return
+set -- $(ls -dni .)
+case $2 in drwx--[-S]---*) i=$1;; *) return 1;; esac; }
+empty() { for f in ./* ./.[!.]* ./..?*; do [ ! -e "$f" ] && [ ! -L "$f" ] || return; done; }
+clear() { find . ! -name . -prune -exec rm -rf -- {} +; }
+gone() { [ -z "$i" ] || { clear || { chmod -R u+rwx .; clear; }; cd -P ..; }; rmdir -- "$q"
+} 2>/dev/null
+enter() { q=${1##*/} i=; cd -P -- "${1%/*}/" && cd -P -- "./$q" && mine "$OLDPWD"; }
+known() { enter "$1" && [ "$i" = "${2%/*}" ]; }
+# For a file that may be in one; in that case it is gone into.
+lone() { p=$1; case ${1##*/} in .sshmux-*-part) return;; esac
+w=${1%/*}; case ${w##*/} in .sshmux-*-part) enter "$w" || no part "$1"; p=./${1##*/};; *) q=;; esac; }
+drop() { rm -f -- "$p"; [ -z "$q" ] || { cd -P .. && rmdir -- "$q"; }; }
+# Makes it, in $d as $q, and goes in.
+make() { cd -P -- "$d" || no denied
+here=$PWD i=
+trap gone 0
+trap 'exit 1' 1 2 13 15
+e=$(umask 077; mkdir -- "$q" 2>&1) || no write "$e"
+cd -P -- "./$q" && empty && mine "$here" || { cd -P -- "$here"; no part "$q"; }; }
+"""
+
 # What knows archives of files with holes.
 _KNOWS_HOLES = """knows_holes() {
 case $(tar --version 2>&1) in *GNU\\ tar*|*bsdtar*) ;; *) false;; esac
@@ -61,13 +84,15 @@ case $(tar --version 2>&1) in *GNU\\ tar*|*bsdtar*) ;; *) false;; esac
 
 # And: $7 size, $8 mode, $9 time, $10 offset; with `z` an archive comes, of a file with holes, named
 # $11: it is unpacked in a directory of ours. The part is made by us alone (`set -C` is O_EXCL),
-# with its permissions where the umask can give them, and written by its descriptor: so it does not
-# matter what others do with its name.
+# with its permissions where the umask can give them; it is written, measured and changed by its
+# descriptor: so it does not matter what others do with its name. (Programs get it as their stdin,
+# for ksh passes on no other.)
 PUT = (
     _COMMON
     + _PLACE
     + _THROUGH
     + _OURS
+    + _PART
     + _KNOWS_HOLES
     + """[ -d "$f" ] && no isdir "$f"
 x=$6 q=
@@ -75,8 +100,9 @@ if [ -e "$f" ] && [ ! -f "$f" ]; then [ -c "$f" ] || no special; x=-d${6#-}; fi
 m=$8
 case $x in *p*) ;; *) m=$(umask); m=$(printf %o $(( 0$8 & ~0$m )));; esac
 case $x in *d*) p=$f;; *r*) p=$d/.$b.sshmux-part;; *) p=$d/.sshmux-$5-part;; esac
-case $x in *z*) case $x in *d*|*r*) no plain;; esac; knows_holes || no plain; q=$p p=$p/${11};; esac
-case $x in *d*|*r*) ;; *z*) trap 'wipe "$q"' 0;; *) trap 'rm -f -- "$p"' 0;; esac
+case $x in *z*) case $x in *d*|*r*) no plain;; esac; knows_holes || no plain
+q=.sshmux-$5-part;; esac
+case $x in *d*|*r*|*z*) ;; *) trap 'rm -f -- "$p"' 0;; esac
 trap 'exit 1' 1 2 13 15
 made=
 case $x$m in
@@ -85,42 +111,65 @@ case $x$m in
 esac
 case $x in *d*|*z*) made=;; esac
 case $x in
-*d*) e=$( { cat > "$p"; } 2>&1 ) || no write "$e";;
-*z*) e=$(umask 077; { mkdir -- "$q" && tar -xmof - -C "$q"; } 2>&1) || no write "$e";;
+*d*) command exec 3> "$p" || no write;;
+*z*) w=$p/${11}; make; e=$(tar -xmof - 2>&1) || no write "$e"
+p=./${11} f=../$b; [ ! -L "$p" ] || no special;;
 *r*) if [ "${10}" = 0 ]; then
 if [ -e "$p" ] || [ -L "$p" ]; then { ours "$p" && rm -f -- "$p"; } || no part "$p"; fi
-e=$( { set -C; : > "$p"; } 2>&1 ) || no write "$e"
+( set -C; : > "$p" ) || no write
 fi
 ours "$p" || no part "$p"
-e=$( { exec 3>>"$p" && [ "$p" -ef /dev/fd/3 ] && ours "$p" && cat >&3; } 2>&1 ) || no write "$e";;
-*) e=$( { set -C; cat > "$p"; } 2>&1 ) || no write "$e";;
+command exec 3>> "$p" || no write
+[ "$p" -ef /dev/fd/3 ] && ours "$p" || no part "$p";;
+*) set -C; command exec 3> "$p" || no write; set +C;;
 esac
-if [ -f "$p" ]; then
-have=$(size "$p")
+o=/dev/fd/3 c=/dev/fd/0; [ -e "$o" ] || o=$p c=$p
+case $x in
+*d*) ;;
+*z*) o=$p c=$p; exec 3< /dev/null;;
+*) [ -f "$o" ] && [ -O "$o" ] || no part "$p";;
+esac
+case $x in *z*) ;; *) cat >&3 || no write;; esac
+if [ -f "$o" ]; then
+have=$(size "$c" <&3)
 [ "$have" = "$7" ] || case $x in *a*) ;; *) no short "$have";; esac
-[ "$made" ] || { [ ! -L "$p" ] && chmod "$m" "$p"; } || no write "cannot set its permissions"
-case $x in *p*) TZ=UTC0 touch -t "$9" "$p";; esac
+case $x in *p*) TZ=UTC0 touch -t "$9" "$c" <&3;; esac
+[ "$made" ] || chmod "$m" "$c" <&3 || no write "cannot set its permissions"
 fi
-case $x in *v*) e=$(sha256 < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
+exec 3>&-
+case $x in *v*) e=$(sha256 < "$p"); say sum "$e"
+[ -z "$q" ] || p=$w f=$d/$b
+names "$p" "$f"; trap - 0; exit 0;; esac
 [ "$p" = "$f" ] || e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 trap - 0
-[ -z "$q" ] || rmdir -- "$q"
+[ -z "$q" ] || gone
 say done
 """
 )
 
-# $1 the finished part, $2 its name
-_LEAVE = """leave() { case $1 in */.sshmux-*-part/*) rmdir -- "${1%/*}";; esac; }
-"""
+# $1 the finished part, which may be in a directory of ours; $2 its name
 FINISH = (
     _COMMON
-    + _LEAVE
-    + """e=$(mv -f -- "$1" "$2" 2>&1) || { rm -f -- "$1"; leave "$1"; no write "$e"; }
-leave "$1"
+    + _PART
+    + """case $2 in /*) f=$2;; *) f=$PWD/$2;; esac
+q=; lone "$1"
+trap drop 0
+e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 say done
 """
 )
-DROP = _COMMON + _LEAVE + 'wipe "$@"\nfor p do leave "$p"; done\n'
+
+# $1 a file, which may be in a directory of ours, or such a directory and $2 what UNPACK told of it;
+# and so on
+DROP = (
+    _COMMON
+    + _PART
+    + """while [ $# -gt 0 ]; do
+case $2 in ?*) ( known "$1" "$2" && gone );; *) ( q=; lone "$1"; drop );; esac
+shift 2
+done
+"""
+)
 
 # What there is of an interrupted one: as PLACE
 PART = (
@@ -256,118 +305,6 @@ head -c 1024 /dev/zero;;
 esac
 """
 )
-
-# As PLACE; an archive comes, and is unpacked in a directory of ours beside the target: with `z` it
-# tells of holes, with `i` it goes into a directory that is there, with `c` it is what is in one.
-# With `s` another host made it: it may hold nothing but the one name, and no link that leads out.
-# $7 …: words of find that find what may not be in it.
-UNPACK = (
-    _COMMON
-    + _PLACE
-    + _KNOWS_HOLES
-    + """case $6 in *z*) knows_holes || no plain;; esac
-case $6 in *i*) [ -d "$1" ] || no nodir "$1"; d=$1; abs;; esac
-p=$d/.sshmux-$5-part
-trap 'wipe "$p"' 0
-trap 'exit 1' 1 2 13 15
-e=$(umask 077; mkdir -- "$p" 2>&1) || no write "$e"
-t=$p
-case $6 in *c*) if [ ! -d "$1" ] || [ "$4" != . ]; then t=$p/$b; mkdir -- "$t" || no write mkdir; fi
-;; esac
-case $6 in *p*) x=-xpof;; *) x=-xmof;; esac
-n=; [ "$(id -u)" != 0 ] || case $6 in *p*) ;; *) n=--no-same-permissions;; esac
-e=$(tar $n "$x" - -C "$t" 2>&1) || no write "$e"
-[ $# = 6 ] || { e=$(shift 6; cd "$t" && find . "$@" -print) || no write find
-[ -z "$e" ] || no foreign "what exclude= and include= leave out"; }
-case $6 in *c*) ;; *i*) ;; *) if [ "$b" != "$4" ]; then
-[ -e "$p/$4" ] || [ -L "$p/$4" ] || no foreign "something else"
-mv -- "$p/$4" "$p/$b" || no write mv; fi;; esac
-tame() {
-find . "$@" ! -type d ! -type f ! -type l -exec rm -f -- {} + \\
--o -type f '(' -perm -4000 -o -perm -2000 ')' -exec chmod u-s,g-s {} +
-}
-case $6 in
-*s*) [ "$b" = . ] || [ -e "$p/$b" ] || [ -L "$p/$b" ] || no foreign "something else"
-for f in "$p"/* "$p"/.[!.]* "$p"/..?*; do
-[ "$b" = . ] || [ "$f" = "$p/$b" ] || { [ ! -e "$f" ] && [ ! -L "$f" ]; } || no foreign "${f##*/}"
-done
-own=1; [ "$b" != . ] || own=0
-e=$(cd "$p" && tame -path './DEEP' -prune -print -o -type l -exec sh -c 'own=$1; shift
-for f do
-to=$(readlink "$f") up=0 ok=y down= deep=0 in=${f#./}
-case $to in /*) ok=;; esac
-while [ "${in#*/}" != "$in" ]; do deep=$(( deep + 1 )) in=${in#*/}; done
-set -f; IFS=/
-for w in $to; do case $w in ""|.) ;; ..) up=$(( up + 1 )); [ -z "$down" ] || ok=;; *) down=y;; esac
-done
-[ "$up" -le $(( deep - own )) ] || ok=
-[ "$ok" ] || rm -f -- "$f"
-done' sh "$own" {} + -o) || no write find
-[ -z "$e" ] || no deep;;
-*) (cd "$p" && tame) || no write find;;
-esac
-kinds() {
-if find . -prune -printf '' 2>/dev/null; then find . ! -type d -printf '%M 1 0 0 %s\\n'
-else ls -AlnRq; fi
-}
-count() {
-if command -v awk >/dev/null 2>&1; then
-awk '/^-/ { n++; s += $5 } /^l/ { n++ } END { printf "%.0f %.0f", n, s }'
-else
-n=0 s=0
-while read -r k a a a z a; do
-case $k in -*) n=$(( n + 1 )) s=$(( s + z ));; l*) n=$(( n + 1 ));; esac
-done
-echo "$n $s"; fi
-}
-case $6 in *n*) say count "$(cd -- "$p" && kinds | count)";; esac
-names "$p" "$d"
-trap - 0
-"""
-)
-
-UNPACK = UNPACK.replace("DEEP", "/".join("*" * (DEEPEST + 2)))
-
-# $1 a directory whose entries go into the directory $2, into those of the same names there; no
-# link is gone through. First it is seen whether something is in the way.
-MERGE = (
-    _COMMON
-    + """clash() {
-for x in "$1"/* "$1"/.[!.]* "$1"/..?*; do
-y=$2/${x##*/}
-[ -e "$y" ] || [ -L "$y" ] || continue
-if [ -d "$x" ] && [ ! -L "$x" ]; then
-[ -d "$y" ] && [ ! -L "$y" ] || no clash "$y"
-( clash "$x" "$y" ) || exit
-elif [ -d "$y" ] && [ ! -L "$y" ]; then [ ! -e "$x" ] && [ ! -L "$x" ] || no clash "$y"
-elif [ -e "$y" ] && [ ! -f "$y" ] && [ ! -d "$y" ]; then no special
-fi
-done
-}
-merge() {
-from=$1 into=$2 closed=; shift 2
-[ -w "$from" ] || chmod u+w "$from" || return
-[ -w "$into" ] || { chmod u+rwx "$into" && closed=y; } || return
-for x in "$from"/* "$from"/.[!.]* "$from"/..?*; do
-if [ -d "$x" ] && [ ! -L "$x" ]; then
-if [ -d "$into/${x##*/}" ] && [ ! -L "$into/${x##*/}" ]; then
-( merge "$x" "$into/${x##*/}" ) || return 1
-elif [ ! -w "$x" ]; then
-chmod u+w "$x"; mv -f -- "$x" "$into/" && chmod u-w "$into/${x##*/}" || return
-else set -- "$@" "$x"; fi
-elif [ -e "$x" ] || [ -L "$x" ]; then set -- "$@" "$x"; fi
-if [ $# -ge 200 ]; then mv -f -- "$@" "$into/" || return 1; set --; fi
-done
-[ $# = 0 ] || mv -f -- "$@" "$into/" || return
-[ -z "$closed" ] || chmod u-w "$into"
-}
-p=$1; trap 'wipe "$p"' 0
-clash "$1" "$2"
-e=$(merge "$1" "$2" 2>&1) || no write "$e"
-say done
-"""
-)
-
 
 def words(script: str, *arguments: object) -> list[str]:
     """The command for a script, for whatever login shell."""

@@ -138,16 +138,18 @@ names "$p" "$f"
 PUT_LAST = (
     COMMON
     + OURS
-    + """p=$1 f=$2 x=$6
+    + """p=$1 f=$2 x=$6 o=/dev/fd/0
 """
     + _WHOLE_OR_NOT
-    + """ours "$p" || no part "$p"
-have=$(size "$p")
+    + """command exec 3>> "$p" || no write
+[ "$p" -ef /dev/fd/3 ] && ours "$p" || no part "$p"
+have=$(size "$o" <&3)
 [ "$have" = "$3" ] || no short "$have"
 m=$4
 case $x in *p*) ;; *) m=$(umask); m=$(printf %o $(( 0$4 & ~0$m )));; esac
-chmod "$m" "$p" || no write "cannot set its permissions"
-case $x in *p*) TZ=UTC0 touch -t "$5" "$p";; esac
+case $x in *p*) TZ=UTC0 touch -t "$5" "$o" <&3;; esac
+chmod "$m" "$o" <&3 || no write "cannot set its permissions"
+exec 3>&-
 case $x in *v*) e=$(sha256 < "$p"); say sum "$e"; names "$p" "$f"; trap - 0; exit 0;; esac
 e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
 trap - 0

@@ -161,4 +161,4 @@ async def _tidy(job: _Put) -> None:
         return
     living = [each for each in job.lanes.remotes if each.link.master.alive]
     if living:
-        await living[0].tidy(job.part)
+        await living[0].tidy(job.part, "")

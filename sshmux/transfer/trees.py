@@ -7,11 +7,12 @@ import secrets
 import signal
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 from ..errors import SourceChanged, SourceNotFound, TransferError, TransferInterrupted
 from ..session.link import SIGNALLED
 from ..system.tasks import run_to_end
-from . import arrival, finding, local_tar, reports, scripts
+from . import arrival, finding, local_tar, reports, scripts, unpack_scripts
 from .arrival import Arrival
 from .files import here, mask, threads
 from .local_sources import Measure, measure
@@ -54,13 +55,13 @@ async def put_trees(
             part = await sending(holes=True) if found.holes and knows_holes() else []
             parts.append(part or await sending(holes=False))
         for part in list(parts):
-            done = await remote.run(scripts.words(scripts.MERGE, *part))
+            done = await remote.run(scripts.words(unpack_scripts.MERGE, *part))
             parts.remove(part)  # it removes what is left of it by itself
             if "done" not in done.words:
                 raise reports.failure(done.stderr, done.status, shown, target)
     except BaseException:
         if parts:
-            await remote.tidy(*(part[0] for part in parts))
+            await remote.tidy(*chain(*parts))
         raise
     return found.files, found.size
 
@@ -83,7 +84,7 @@ async def _send(
     name = stream.sources[0].name or "."
     flags = options.flags + "i" * many + "c" * stream.contents + "z" * holes
     place = scripts.place(target, name, secrets.token_hex(6), flags)
-    command = scripts.words(scripts.UNPACK, *place)
+    command = scripts.words(unpack_scripts.UNPACK, *place)
     names = _chosen(stream, found)
     running = local_tar.running(_packing(stream), packs=True, names=names, holes=holes)
     async with running as tar:
@@ -103,7 +104,7 @@ async def _send(
             raise _local(why, shown, target) from failed
         raise failed
     if why and not (options.on_change == "accept" and status == _CHANGED):
-        await remote.tidy(names[0])
+        await remote.tidy(*names)
         raise _local(why, shown, target)
     return names
 
