@@ -9,7 +9,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from ..errors import ConfigError, Error, JobError
@@ -17,6 +17,7 @@ from ..system.tasks import Threads
 from ..transfer import arrival, local_tar
 from ..transfer.arrival import Arrival
 from ..transfer.files import mask
+from ..transfer.patterns import wildcard
 from . import scripts
 from .handle import JobHandle
 from .job import Line, check_relative
@@ -175,9 +176,9 @@ async def _listing(cluster: ClusterJobs, handle: JobHandle) -> tuple[list[str], 
         status, out = await cluster.remote.run(["sh", "-s"], stdin=file)
     if status != 0:
         raise JobError(f"{handle}: its working directory cannot be read")
-    names = [os.fsdecode(name).removeprefix("./") for name in out.split(b"\0")[:-1]]
-    if len(names) > 2 * _MOST_NAMES:
+    if out.count(b"\0") > 2 * _MOST_NAMES:
         raise JobError(f"{handle}: more than {_MOST_NAMES} files")
+    names = [os.fsdecode(name).removeprefix("./") for name in out.split(b"\0")[:-1]]
     files: list[str] = []
     directories: list[str] = []
     for name in names:
@@ -234,13 +235,25 @@ def _parents(name: str) -> list[str]:
 
 def fits(name: str, pattern: str) -> bool:
     """Whether a name fits a pattern (`**` goes across directories), or is below what does."""
-    parts = []
-    for part in pattern.split("/"):
-        if part == "**":
-            parts.append("(?:.*/)?")
-            continue
-        text = re.escape(part).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
-        parts.append(text + "/")
-    regex = "".join(parts)
-    regex = regex[:-1] if regex.endswith("/") else regex + ".*"
-    return re.fullmatch(f"{regex}(?:/.*)?", name, re.DOTALL) is not None
+    parts = pattern.split("/")
+    if parts[-1] == "**":
+        parts.append("*")  # what is below, and not the directory itself
+    done = {0}  # how many parts of the pattern the name's parts so far may have fitted
+    for word in name.split("/"):
+        after: set[int] = set()
+        for at in done:
+            while parts[at] == "**":  # none, or one more, of any number
+                after.add(at)
+                at += 1
+            if _part(parts[at]).fullmatch(word):
+                after.add(at + 1)
+        if len(parts) in after:
+            return True
+        done = after
+    return False
+
+
+@lru_cache(maxsize=256)
+def _part(part: str) -> re.Pattern[str]:
+    pieces = [re.escape(piece).replace(r"\?", ".") for piece in part.split("*")]
+    return re.compile(wildcard(pieces), re.DOTALL)

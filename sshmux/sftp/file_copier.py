@@ -51,7 +51,8 @@ class SFTPFileCopier:
         return bulk.requests_for(block) if size else 1
 
     def _size(self, told: int | None) -> bulk.Size:
-        return bulk.Size(None if self._accept else told)
+        # A server that does not tell it may send without end.
+        return bulk.Size(None if self._accept else told or 0)
 
     async def get(self, source: Item, target: OpensLocal, progress: Progress) -> None:
         """From there to here."""

@@ -11,6 +11,8 @@ from .attrs import SFTPName
 from .operations import Operations, names_of
 
 MOST_ENTRIES = 1_000_000  # of one directory
+_MOST_BYTES = 256 * 1024 * 1024  # of what is told of them
+_PAIR = 64  # bytes that a pair of extended attributes takes in memory, at least
 
 _AHEAD = 4  # requests for entries under way
 _MOST_EMPTY = 16  # answers without an entry, one after the other
@@ -27,7 +29,7 @@ async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None
     handle = await server.opendir(path)
     pending: deque[Any] = deque()
     seen: dict[bytes, int] = {}
-    empty = 0
+    empty = told = 0
     try:
         pending.extend(server.readdir(handle) for _ in range(_AHEAD))
         while True:
@@ -38,17 +40,25 @@ async def scan(server: Operations, path: bytes) -> AsyncGenerator[SFTPName, None
             pending.append(server.readdir(handle))
             before = len(seen)
             for name in names:
+                told += _size(name)
                 if _is_new(name, seen):
                     yield name
             empty = 0 if len(seen) > before else empty + 1
-            if empty > _MOST_EMPTY or len(seen) > MOST_ENTRIES:
+            if empty > _MOST_EMPTY or len(seen) > MOST_ENTRIES or told > _MOST_BYTES:
                 raise SFTPBadMessage(
-                    f"the server's list of a directory does not end: {len(seen)} entries so far"
+                    f"the server's list of a directory does not end: {len(seen)} entries so far, "
+                    f"of {told} bytes"
                 )
     finally:
         for future in pending:
             future.cancel()
         server.drop(handle)
+
+
+def _size(entry: SFTPName) -> int:
+    pairs = entry.attrs.extended
+    extended = sum(_PAIR + len(name) + len(value) for name, value in pairs) if pairs else 0
+    return len(entry.filename) + len(entry.longname) + extended
 
 
 def _is_new(entry: SFTPName, seen: dict[bytes, int]) -> bool:

@@ -87,12 +87,19 @@ class Pattern:
     @cached_property
     def expression(self) -> bytes:
         """A regular expression (Python's) for paths; those of directories end with a slash."""
-        found = []
-        for at, name in enumerate(self.names, 1 - len(self.names)):
+        runs: list[list[bytes]] = [[]]  # of names, between one `**` and the next
+        for name in self.names:
             if name is None:
-                found.append(b"(?:[^/]+/)*" if at else b"[^/]+(?:/[^/]+)*")
+                runs.append([])
             else:
-                found.append(_expression(name) + b"/" * (at < 0))
+                runs[-1].append(_expression(name))
+        if self.names and not runs[-1]:
+            runs[-1] = [b"[^/]+(?:/[^/]+)*"]
+        first, *others = (b"/".join(run) for run in runs)
+        found = [first + b"/" * bool(first and others)]
+        # As with `*`, what a `**` takes is settled once.
+        found += [b"(?>(?:[^/]+/)*?%b/)" % run for run in others[:-1]]
+        found += [b"(?:[^/]+/)*" * (self.names[-1] is not None) + run for run in others[-1:]]
         return b"".join(found) + (b"/.*" if self.directory else b"(?:/.*)?")
 
 

@@ -68,7 +68,7 @@ async def copy(
         files, size = await _tree(one, found, selection, two, place, flags)
     else:
         selected([Source(FILE, path)], selection, place)
-        where = scripts.place(place, last_name(path), secrets.token_hex(6), flags)
+        where = scripts.place(place, last_name(path), secrets.token_hex(6), flags + "s")
         files, size = 1, await _file(one, path, two, place, where)
     return TransferResult((path,), files, size, time.monotonic() - begun)
 

@@ -22,13 +22,12 @@ from ..errors import (
     VerifyError,
 )
 from ..system.tasks import Threads
-from . import holes, reports, scripts
+from . import bounds, holes, reports, scripts
 from .options import TransferOptions
 from .progress import report_progress
 from .remote import Remote, ScriptResult
 
 _PIECE = 1024 * 1024
-_UNTOLD = 64 * 1024 * 1024  # bytes of a file that says it has none
 threads = Threads(2, linger=5)  # for what may block on a file here
 
 
@@ -100,7 +99,7 @@ def whole(file: int) -> Iterator[int]:
         yield file
         return
     with tempfile.TemporaryFile() as copy:
-        while data and copy.tell() <= _UNTOLD:
+        while data and copy.tell() <= bounds.UNTOLD:
             copy.write(data)
             data = os.pread(file, _PIECE, copy.tell())
         copy.seek(0)
@@ -239,7 +238,8 @@ async def fetch_whole(
         )
     command = scripts.words(scripts.GET, source, at, options.flags + "z" * options.sparse)
     with report_progress(options.progress, source, target, total, partial(position, file)):
-        said = await remote.run(command, stdout=file)
+        bounded, what = not options.accepts, f"{source} to {target}"
+        said = await bounds.fetch(remote, command, file, what, bounded=bounded)
     if options.sparse and said.status == 0 and "holes" in said.words:
         await holes.unpack(file, part, source, target)
     return said
@@ -270,7 +270,7 @@ async def _check(
     have = os.fstat(file).st_size
     if said.status == 0 and (have == size or options.accepts):
         return
-    if said.status == 0 and size == 0 and have <= _UNTOLD:
+    if said.status == 0 and size == 0 and have <= bounds.UNTOLD:
         return  # a file that does not know its size, as those in /proc
     if have < size:
         room = os.fstatvfs(file)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+_LONGEST = 4096  # bytes of a path (PATH_MAX): a longer one is no file's
 _MAGIC = re.compile(r"[*?\[]")
 _CLASSES = {
     "alnum": "a-zA-Z0-9",
@@ -42,6 +43,8 @@ def asked_for(name: str, named: Iterable[str]) -> bool:
 
 def fits(path: str, pattern: str) -> bool:
     """Whether a path is one that a POSIX shell makes of a pattern, in the C locale."""
+    if len(path) > _LONGEST:
+        return False
     parts, wanted = _parts(_bytewise(path)), _parts(_bytewise(pattern))
     return len(parts) == len(wanted) and all(map(_fits, parts, wanted))
 
@@ -66,25 +69,37 @@ def _fits(name: str, pattern: str) -> bool:
     return _compiled(pattern).fullmatch(name) is not None
 
 
+def wildcard(pieces: Sequence[str]) -> str:
+    """The regular expression for pieces of one with a `*` between each two.
+
+    What a `*` takes is settled once, the shortest: a server's name cannot keep us busy for long.
+    """
+    first, *others = pieces
+    if not others:
+        return first
+    return first + "".join(f"(?>.*?{piece})" for piece in others[:-1]) + ".*" + others[-1]
+
+
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    found, at = [], 0
+    pieces: list[list[str]] = [[]]
+    at = 0
     while at < len(pattern):
         letter = pattern[at]
         at += 1
         if letter == "*":
-            found.append(".*")
+            pieces.append([])
         elif letter == "?":
-            found.append(".")
+            pieces[-1].append(".")
         elif letter == "\\" and at < len(pattern):
-            found.append(re.escape(pattern[at]))
+            pieces[-1].append(re.escape(pattern[at]))
             at += 1
         elif letter == "[" and (end := _end_of_set(pattern, at)) is not None:
-            found.append(_set(pattern[at:end]))
+            pieces[-1].append(_set(pattern[at:end]))
             at = end + 1
         else:
-            found.append(re.escape(letter))
-    return re.compile("".join(found), re.DOTALL)
+            pieces[-1].append(re.escape(letter))
+    return re.compile(wildcard(["".join(piece) for piece in pieces]), re.DOTALL)
 
 
 def _end_of_set(pattern: str, at: int) -> int | None:

@@ -65,7 +65,7 @@ enter() { q=${1##*/} i=; cd -P -- "${1%/*}/" && cd -P -- "./$q" && mine "$OLDPWD
 known() { enter "$1" && [ "$i" = "${2%/*}" ]; }
 # For a file that may be in one; in that case it is gone into.
 lone() { p=$1; case ${1##*/} in .sshmux-*-part) return;; esac
-w=${1%/*}; case ${w##*/} in .sshmux-*-part) enter "$w" || no part "$1"; p=./${1##*/};; *) q=;; esac; }
+w=${1%/*}; case ${w##*/} in .sshmux-*-part) enter "$w" || no part "$1"; p=./${1##*/};; esac; }
 drop() { rm -f -- "$p"; [ -z "$q" ] || { cd -P .. && rmdir -- "$q"; }; }
 # Makes it, in $d as $q, and goes in.
 make() { cd -P -- "$d" || no denied
@@ -86,7 +86,7 @@ case $(tar --version 2>&1) in *GNU\\ tar*|*bsdtar*) ;; *) false;; esac
 # $11: it is unpacked in a directory of ours. The part is made by us alone (`set -C` is O_EXCL),
 # with its permissions where the umask can give them; it is written, measured and changed by its
 # descriptor: so it does not matter what others do with its name. (Programs get it as their stdin,
-# for ksh passes on no other.)
+# for ksh passes on no other.) With `s` another host sends it: it may send without end.
 PUT = (
     _COMMON
     + _PLACE
@@ -129,7 +129,7 @@ case $x in
 *z*) o=$p c=$p; exec 3< /dev/null;;
 *) [ -f "$o" ] && [ -O "$o" ] || no part "$p";;
 esac
-case $x in *z*) ;; *) cat >&3 || no write;; esac
+case $x in *z*) ;; *s*) head -c $(( $7 + 1 )) >&3;; *) cat >&3;; esac || no write
 if [ -f "$o" ]; then
 have=$(size "$c" <&3)
 [ "$have" = "$7" ] || case $x in *a*) ;; *) no short "$have";; esac
@@ -305,6 +305,7 @@ head -c 1024 /dev/zero;;
 esac
 """
 )
+
 
 def words(script: str, *arguments: object) -> list[str]:
     """The command for a script, for whatever login shell."""

@@ -151,12 +151,12 @@ async def look(remote: Remote, named: Sequence[str], target: str) -> list[Source
     found: list[Source] = []
     for some in portions_of_names(named):
         _, data = await remote.output(scripts.words(scripts.LOOK, *some))
+        if data.count(b"\0") // 2 + len(found) > MOST_NAMES:
+            raise TransferError(f"{', '.join(named)} to {target}: more than {MOST_NAMES} files")
         parts = os.fsdecode(data).split("\0")
         found += [Source(*pair) for pair in zip(parts[0:-1:2], parts[1:-1:2], strict=False)]
     if not found:
         raise TransferInterrupted(f"{', '.join(named)} to {target}: nothing was told of them")
-    if len(found) > MOST_NAMES:
-        raise TransferError(f"{', '.join(named)} to {target}: more than {MOST_NAMES} files")
     check_told(found, named, target)
     return list(dict.fromkeys(found))
 
