@@ -14,9 +14,10 @@ from pathlib import Path
 
 from ..errors import ConfigError, Error, JobError
 from ..system.tasks import Threads
-from ..transfer import arrival, local_tar
+from ..transfer import local_tar
 from ..transfer.arrival import Arrival
 from ..transfer.files import mask
+from ..transfer.part import Part, make_part, remove
 from ..transfer.patterns import wildcard
 from . import scripts
 from .handle import JobHandle
@@ -196,10 +197,10 @@ async def _fetch(cluster: ClusterJobs, handle: JobHandle, into: Path, names: Seq
         with tempfile.TemporaryFile() as asked:
             asked.write(b"".join(os.fsencode(f"./{name}") + b"\0" for name in names))
             asked.seek(0)
-            words = local_tar.unpacking(part, preserve=False)
+            words = local_tar.unpacking(part.place, preserve=False)
             async with (
                 cluster.remote.connection() as connection,
-                local_tar.running(words, packs=False) as tar,
+                local_tar.running(words, packs=False, keep=part.descriptor) as tar,
             ):
                 with tar.pipe() as pipe:
                     said = await connection.transfers().run(
@@ -213,14 +214,14 @@ async def _fetch(cluster: ClusterJobs, handle: JobHandle, into: Path, names: Seq
         what = f"{handle} to {into}"
         arrived = Arrival(what, preserve=False, mask=mask(), links=False, directories=True)
         tops = {name.partition("/")[0] for name in names}
-        await threads.run(partial(_put_in_place, arrived, part, into, tops))
+        await threads.run(partial(_put_in_place, arrived, part.place, into, tops))
     finally:
-        await threads.run(partial(arrival.remove, part))
+        await threads.run(partial(remove, part))
 
 
-def _make_part(into: Path) -> str:
+def _make_part(into: Path) -> Part:
     into.mkdir(parents=True, exist_ok=True)
-    return arrival.make_part(str(into))
+    return make_part(str(into))
 
 
 def _put_in_place(arrived: Arrival, part: str, into: Path, tops: set[str]) -> None:

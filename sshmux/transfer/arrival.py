@@ -14,7 +14,6 @@ import contextlib
 import logging
 import os
 import stat
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -24,8 +23,6 @@ from ..system.selection import Selection
 from .scripts import DEEPEST
 
 log = logging.getLogger("sshmux.transfer")
-
-PREFIX = ".sshmux-"  # of what is ours, and gone in the end
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _INTO = 0o700  # what the owner of a directory needs to fill it
@@ -60,7 +57,8 @@ class Arrival:
     files: int = 0
     size: int = 0
     _links: dict[bytes, bytes] = field(default_factory=dict)
-    _shared: dict[tuple[int, int], list[int]] = field(default_factory=dict)  # hard links
+    # Hard links: how many there should be, and where they are.
+    _shared: dict[tuple[int, int], tuple[int, list[bytes]]] = field(default_factory=dict)
     _modes: dict[bytes, int] = field(default_factory=dict)  # that directories get in the end
     _merged: set[bytes] = field(default_factory=set)  # directories that were there
     _inherited: int = 0  # setgid of the directory above: groups are passed on
@@ -84,9 +82,7 @@ class Arrival:
                 os.rename(rename[0], rename[1], src_dir_fd=at, dst_dir_fd=at)
             self._check(at, b"", 0)
             self._drop_links(at)
-        for expected, seen in self._shared.values():
-            if expected != seen:
-                raise TransferError(f"{self.what}: refused: a file is linked to one from elsewhere")
+            self._check_all_shared(at)
 
     def _only(self, at: int, names: set[bytes]) -> None:
         found = {os.fsencode(name) for name in os.listdir(at)}
@@ -113,8 +109,10 @@ class Arrival:
                 _own(at, name, now)
                 self._check_directory(at, name, below, now, depth)
             elif stat.S_ISREG(now.st_mode):
-                _own(at, name, now)
-                self._check_file(at, name, now)
+                if now.st_nlink > 1:
+                    self._check_shared(below, now)
+                else:
+                    self._check_file(at, name, now)
             elif stat.S_ISLNK(now.st_mode):
                 self._links[below] = os.readlink(name, dir_fd=at)
             else:
@@ -154,14 +152,26 @@ class Arrival:
             self._check(below, path, depth + 1)
 
     def _check_file(self, at: int, name: bytes, now: os.stat_result) -> None:
-        if now.st_nlink > 1:
-            seen = self._shared.setdefault((now.st_dev, now.st_ino), [now.st_nlink, 0])
-            seen[1] += 1
+        _own(at, name, now)
         wanted = self._wanted(now.st_mode)
         if stat.S_IMODE(now.st_mode) != wanted:
             os.chmod(name, wanted, dir_fd=at)
         self.files += 1
         self.size += now.st_size
+
+    def _check_shared(self, path: bytes, now: os.stat_result) -> None:
+        """One of several names. Nothing is done to it before all of them are known to be ours."""
+        known = self._shared.setdefault((now.st_dev, now.st_ino), (now.st_nlink, []))
+        known[1].append(path)
+
+    def _check_all_shared(self, top: int) -> None:
+        for expected, paths in self._shared.values():
+            if expected != len(paths):
+                raise TransferError(f"{self.what}: refused: a file is linked to one from elsewhere")
+        for _, paths in self._shared.values():
+            for path in paths:
+                with _parent(top, path) as (at, name):
+                    self._check_file(at, name, os.stat(name, dir_fd=at, follow_symlinks=False))
 
     def _wanted(self, mode: int) -> int:
         return mode & 0o777 & ~(0 if self.preserve else self.mask)
@@ -300,43 +310,3 @@ def _parent(at: int, path: bytes) -> Iterator[tuple[int, bytes]]:
         for part in above:
             at = stack.enter_context(_opened(part, at))
         yield at, name
-
-
-# The directory of ours
-
-
-def make_part(beside: str) -> str:
-    """A private directory for what is to arrive, where it can be renamed from."""
-    return tempfile.mkdtemp(prefix=PREFIX, suffix="-part", dir=beside)
-
-
-def remove(part: str) -> None:
-    """Removes it with all that is in it, whatever its permissions, and however deep it is.
-
-    What is in a directory is moved up before that is removed, so it takes two descriptors only.
-    """
-    with contextlib.suppress(OSError):
-        with _opened(os.fsencode(part)) as top:
-            numbers = iter(range(2**62))
-            while names := os.listdir(top):
-                for name in names:
-                    _remove_one(top, os.fsencode(name), numbers)
-        os.rmdir(part)
-
-
-def _remove_one(top: int, name: bytes, numbers: Iterator[int]) -> None:
-    if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
-        os.unlink(name, dir_fd=top)
-        return
-    with contextlib.suppress(OSError):
-        os.chmod(name, _INTO, dir_fd=top)
-    with _opened(name, top) as at:
-        for text in os.listdir(at):
-            below = os.fsencode(text)
-            if stat.S_ISDIR(os.stat(below, dir_fd=at, follow_symlinks=False).st_mode):
-                with contextlib.suppress(OSError):
-                    os.chmod(below, _INTO, dir_fd=at)  # to be moved, its `..` changes
-                os.rename(below, b"%d~" % next(numbers), src_dir_fd=at, dst_dir_fd=top)
-            else:
-                os.unlink(below, dir_fd=at)
-    os.rmdir(name, dir_fd=top)

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import TransferError
-from . import arrival, local_tar, reports
+from . import local_tar, reports
+from .part import make_part, remove
 from .progress import ProgressHandler, report_progress
 
 if TYPE_CHECKING:
@@ -55,11 +56,14 @@ async def unpack(file: int, part: str, source: str, target: str) -> None:
     Raises `TransferError` for anything else.
     """
     name = source.rpartition("/")[2]
-    directory = arrival.make_part(os.path.dirname(part) or ".")
+    private = make_part(os.path.dirname(part) or ".")
+    directory = private.place
     try:
         os.lseek(file, 0, os.SEEK_SET)
         words = local_tar.unpacking(directory, preserve=False)
-        async with local_tar.running(words, packs=False, archive=file) as tar:
+        async with local_tar.running(
+            words, packs=False, archive=file, keep=private.descriptor
+        ) as tar:
             _, why = await tar.failure()
         if why:
             raise reports.failure(why, 1, source, target)
@@ -74,7 +78,7 @@ async def unpack(file: int, part: str, source: str, target: str) -> None:
         finally:
             os.close(opened)
     finally:
-        arrival.remove(directory)
+        remove(private)
 
 
 def _is_own(path: str) -> bool:

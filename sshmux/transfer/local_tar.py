@@ -76,16 +76,18 @@ async def running(
     names: Iterable[str] | None = None,
     archive: int | None = None,
     holes: bool = False,
+    keep: int | None = None,
 ) -> AsyncIterator[Tar]:
     """Runs tar with a pipe, for what it packs or unpacks; not for longer than the block.
 
     Parameters:
         names: of what is packed, for `CHOSEN` among the words.
         archive: an open file that is unpacked in place of what comes by the pipe.
+        keep: a descriptor that its words name.
         holes: of files that have some only the rest is packed, where tar can do that.
     """
     with _listed(names) as listed:
-        tar = _start(words, packs, listed if archive is None else archive, holes)
+        tar = _start(words, packs, listed if archive is None else archive, holes, keep)
     with contextlib.closing(tar.heard):
         try:
             yield tar
@@ -108,7 +110,9 @@ def _listed(names: Iterable[str] | None) -> Iterator[int | None]:
         yield file.fileno()
 
 
-def _start(words: Sequence[str], packs: bool, stdin: int | None, holes: bool) -> Tar:
+def _start(
+    words: Sequence[str], packs: bool, stdin: int | None, holes: bool, keep: int | None
+) -> Tar:
     if shutil.which(words[0]) is None:
         raise ConfigError("tar was not found on this machine: install it, or use SFTP")
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as its:
@@ -122,7 +126,7 @@ def _start(words: Sequence[str], packs: bool, stdin: int | None, holes: bool) ->
         pipe = {"stdout" if packs else "stdin": given}
         if stdin is not None:
             pipe["stdin"] = stdin
-        child = spawn(words, stderr=end, env=_environment(holes), **pipe)
+        child = spawn(words, stderr=end, env=_environment(holes), keep=keep, **pipe)
         ours.pop_all()
     return Tar(child, heard, end_of_pipe)
 
@@ -143,9 +147,14 @@ def knows_holes() -> bool:
 
 
 def unpacking(into: str, *, preserve: bool) -> list[str]:
-    """The command line that unpacks an archive: no owners, and no times unless they are wanted."""
-    concatenated = ["-i"] if _is_gnu() else []
-    return ["tar", *concatenated, "-xpof" if preserve else "-xmof", "-", "-C", into]
+    """The command line that unpacks an archive: no owners, and no times unless they are wanted.
+
+    Never access lists, extended attributes or flags, which bsdtar, macOS's, sets with `-p`.
+    """
+    own, after = ["-i"] if _is_gnu() else [], list[str]()
+    if os.path.basename(os.path.realpath(shutil.which("tar") or "")) == "bsdtar":
+        after = ["--no-acls", "--no-xattrs", "--no-fflags"]
+    return ["tar", *own, "-xpof" if preserve else "-xmof", "-", *after, "-C", into]
 
 
 def _is_gnu() -> bool:

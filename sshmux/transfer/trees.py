@@ -12,12 +12,13 @@ from itertools import chain
 from ..errors import SourceChanged, SourceNotFound, TransferError, TransferInterrupted
 from ..session.link import SIGNALLED
 from ..system.tasks import run_to_end
-from . import arrival, finding, local_tar, reports, scripts, unpack_scripts
+from . import finding, local_tar, reports, scripts, unpack_scripts
 from .arrival import Arrival
 from .files import here, mask, threads
 from .local_sources import Measure, measure
 from .local_tar import knows_holes
 from .options import TransferOptions
+from .part import make_part, remove
 from .progress import report_progress
 from .remote import Remote, ScriptResult
 from .sources import MOST_NAMES, Source, Stream, check_told, portions_of_names, streams
@@ -175,27 +176,29 @@ async def get_trees(
     if many and not inside:
         raise SourceNotFound(f"{shown} to {target}: there is no such directory here")
     try:
-        part = await threads.run(partial(arrival.make_part, beside))
+        part = await threads.run(partial(make_part, beside))
     except OSError as error:
         raise here(error, shown, target) from error
     try:
         for stream in streams(sources, options.follow_symlinks, options.selection):
-            into = await threads.run(partial(_directory_for, stream, part, inside, last))
-            await _receive(remote, stream, shown, target, into, options)
+            into = await threads.run(partial(_directory_for, stream, part.place, inside, last))
+            await _receive(remote, stream, shown, target, into, part.descriptor, options)
         arrived = Arrival(
             *(f"{shown} to {target}", options.preserve, mask()),
             links=options.follow_symlinks is False,
             directories=options.recurse,
             selection=options.selection,
         )
-        await threads.run(partial(_put_in_place, arrived, sources, part, beside, inside, last))
+        await threads.run(
+            partial(_put_in_place, arrived, sources, part.place, beside, inside, last)
+        )
         return arrived.files, arrived.size
     except OSError as error:
         if isinstance(error, TransferError):
             raise
         raise here(error, shown, target) from error
     finally:
-        await run_to_end(partial(threads.run, partial(arrival.remove, part)))
+        await run_to_end(partial(threads.run, partial(remove, part)))
 
 
 def _place(target: str) -> tuple[bool, str, str]:
@@ -236,11 +239,12 @@ async def _receive(
     shown: str,
     target: str,
     into: str,
+    keep: int,
     options: TransferOptions,
 ) -> None:
     words = local_tar.unpacking(into, preserve=options.preserve)
     command = packing(stream, options, holes=knows_holes())
-    async with local_tar.running(words, packs=False) as tar:
+    async with local_tar.running(words, packs=False, keep=keep) as tar:
         moved = partial(tar.moved, "read")
         with tar.pipe() as end_of_pipe, report_progress(options.progress, shown, target, 0, moved):
             said = await remote.run(command, stdout=end_of_pipe)

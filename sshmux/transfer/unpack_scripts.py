@@ -29,7 +29,10 @@ make
 [ "$t" = . ] || mkdir -- "$t" || no write mkdir
 case $6 in *p*) x=-xpof;; *) x=-xmof;; esac
 n=; [ "$(id -u)" != 0 ] || case $6 in *p*) ;; *) n=--no-same-permissions;; esac
-e=$(tar $n "$x" - -C "$t" 2>&1) || no write "$e"
+w=; case $6 in *s*) case $n$6 in --*|*p*) case $(tar --version 2>&1) in
+*bsdtar*) w='--no-acls --no-xattrs --no-fflags';;
+esac;; esac;; esac
+e=$(tar $n "$x" - $w -C "$t" 2>&1) || no write "$e"
 [ $# = 6 ] || { e=$(shift 6; cd "$t" && find . "$@" -print) || no write find
 [ -z "$e" ] || no foreign "what exclude= and include= leave out"; }
 case $6 in *c*) ;; *i*) ;; *) if [ "$b" != "$4" ]; then
