@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
@@ -41,10 +40,11 @@ from .system.contexts import CoroutineContext
 from .system.inherited import open_standard_descriptors
 from .system.ownership import Ownership, check_loop
 from .system.tasks import TaskGroup, run_to_end
+from .text import logger
 
 T = TypeVar("T")
 
-log = logging.getLogger("sshmux.manager")
+log = logger("sshmux.manager")
 
 _OWN_PARAMETERS = ("engine", "prompter", "control_dir", "keyring_service")
 _TEST_DEADLINE = 30.0  # seconds for the command of test_connection

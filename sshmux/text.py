@@ -7,6 +7,7 @@ What a server, a file's name or a host's name holds may be an order to the termi
 
 from __future__ import annotations
 
+import logging
 import re
 
 _KEPT = "\n\t"
@@ -30,6 +31,31 @@ def cleaned(text: str, *, kept: str = _KEPT) -> str:
 def one_line(text: str) -> str:
     """The same, of a text that has to stay one line."""
     return cleaned(text, kept="")
+
+
+class _Clean(logging.Filter):
+    """Makes a record fit for whatever handler it goes to; no line of it looks like another's."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true."""
+        record.msg, record.args = _lines(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = _lines(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+_CLEAN = _Clean()
+
+
+def logger(name: str) -> logging.Logger:
+    """A logger of ours: what others wrote in its records is cleaned before any handler has them."""
+    found = logging.getLogger(name)
+    found.addFilter(_CLEAN)  # once: it is the same one
+    return found
+
+
+def _lines(text: str) -> str:
+    return cleaned(text).replace("\n", "\n    ")
 
 
 def _spelled(letter: str) -> str:

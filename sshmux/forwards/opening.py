@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 from collections.abc import Sequence
 
@@ -14,10 +13,11 @@ from ..openssh.mux import operations
 from ..session.execution import Scope
 from ..session.link import Link
 from ..system.tasks import run_to_end
+from ..text import logger
 from .addresses import why_not
 from .endpoints import REMOTE, UNIX, Forward
 
-log = logging.getLogger("sshmux.forward")
+log = logger("sshmux.forward")
 
 _CLOSING = 4.0  # seconds for the master to end a forward
 _ANSWER = 4.0  # seconds for it to answer a request that was given up, and to end it

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from ..config import ConnectionConfig
 from ..errors import ConnectionLost, Error
 from ..openssh.resolve import Resolved, resolve
 from ..session.link import Link
+from ..text import logger
 from .lookup import hops
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 
 async def resolved_now(config: ConnectionConfig) -> list[Resolved]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,9 +29,10 @@ from ..openssh.askpass.prompts import (
 from ..system.clock import now
 from ..system.deadline import Deadline
 from ..system.secret import Secret, can_be_typed
+from ..text import logger
 from .totp import OneTimeCodes
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 Prompter = Callable[[Prompt], Awaitable[str | None]]
 

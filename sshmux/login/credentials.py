@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
@@ -16,10 +15,11 @@ from ..errors import ConfigError
 from ..system.clock import now
 from ..system.secret import Secret
 from ..system.tasks import Threads
+from ..text import logger
 from . import keyrings
 from .keyrings import KeyringFault
 
-log = logging.getLogger("sshmux.credentials")
+log = logger("sshmux.credentials")
 
 T = TypeVar("T")
 

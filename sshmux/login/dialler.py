@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
@@ -38,12 +37,13 @@ from ..session.facts import ClusterFacts
 from ..session.link import Link
 from ..system.deadline import Deadline
 from ..system.descriptors import told_limit
+from ..text import logger
 from .adoption import resolved_now, still_works
 from .answers import PromptAnswerer, StoredSecrets
 from .context import JumpHost, LoginContext
 from .lookup import Host, gather, hops
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 _PATIENCE = 2  # times the log-in's time-out, for another program's log-in to the same
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,10 +14,11 @@ from ..openssh.control.naming import JUMP_LABEL
 from ..openssh.resolve import Resolved, resolve
 from ..session.link import Link
 from ..system.tasks import TaskGroup
+from ..text import logger
 from .context import LoginContext
 from .dialler import Dialler
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 # The jump hosts that are being logged in to, one for the sake of the other.
 _chain: ContextVar[tuple[SharedJumpHost, ...]] = ContextVar("sshmux_jump_chain", default=())

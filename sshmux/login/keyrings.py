@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..system.secret import Secret
+from ..text import logger
 
-log = logging.getLogger("sshmux.credentials")
+log = logger("sshmux.credentials")
 
 T = TypeVar("T")
 

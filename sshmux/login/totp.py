@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import logging
 import re
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ConfigError
 from ..system.secret import Secret
+from ..text import logger
 
 if TYPE_CHECKING:
     import pyotp
 
-log = logging.getLogger("sshmux.credentials")
+log = logger("sshmux.credentials")
 
 _MOST = 20  # steps to wait for one that no other program has used
 _LEAST = 20  # bytes of a secret; a multiple of 5, which base32 writes without padding

@@ -8,7 +8,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 
-log = logging.getLogger("sshmux.pool")
+from ..text import logger
+
+log = logger("sshmux.pool")
 
 
 class State(Enum):

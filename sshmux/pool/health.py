@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import weakref
 from collections.abc import Iterable
 from typing import Protocol
 
 from ..errors import Error
+from ..text import logger
 from .pool import Member, Pool
 
-log = logging.getLogger("sshmux.health")
+log = logger("sshmux.health")
 
 # What this program lacks to ask with: nothing is known of the connection then.
 _OURS = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,13 +14,14 @@ from ..session.link import Link
 from ..system.clock import now
 from ..system.deadline import Deadline
 from ..system.tasks import TaskGroup, run_to_end
+from ..text import logger
 from .borrow import Borrow, Waiting
 from .events import Event, Events, State
 from .guests import guests
 from .slots import PooledConnection, Slots
 from .stats import Counters, describe, metrics
 
-log = logging.getLogger("sshmux.pool")
+log = logger("sshmux.pool")
 
 _HOLD_OFF = 5.0  # seconds without new dials after one failed while other connections live
 _TOUCH_EVERY = 1.0  # seconds between two notes in the directory that a connection is in use

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import replace
 
 from ..errors import ConfigError, JobError
 from ..system.tasks import TaskGroup
+from ..text import logger
 from . import scripts
 from .dialects.base import Dialect, QueueRow
 from .handle import JobHandle, check_directory, cluster_text
@@ -24,7 +24,7 @@ from .states import JobState, JobStatus
 from .submission import Phase
 from .verdict import Absences
 
-log = logging.getLogger("sshmux.runner")
+log = logger("sshmux.runner")
 
 _FIRST = 0.3  # seconds until a plain host is asked again; then longer and longer
 

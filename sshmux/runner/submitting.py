@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import partial
 
 from ..errors import ConfigError, JobError, SubmitRefused
 from ..system.tasks import Threads
+from ..text import logger
 from . import launching, specs, staging
 from .cluster import Cluster, indices_of
 from .dialects.base import Dependency
@@ -24,7 +24,7 @@ from .submission import POLL, Cancelled, Declined, Launch, Phase, Retry, Stage, 
 from .submission import Look as LookAgain
 from .verdict import Evidence, judge
 
-log = logging.getLogger("sshmux.runner")
+log = logger("sshmux.runner")
 
 _SETTLE = 90.0  # seconds for a submit command to end, until the rest is left to the background
 _STAGINGS = 3  # tries at putting a job into place

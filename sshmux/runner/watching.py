@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import Error, ManagerClosed
+from ..text import logger
 from . import scripts
 from .cluster import indices_of
 from .dialects.base import QueueRow
@@ -22,7 +22,7 @@ from .submission import Phase
 from .submitting import Submissions, status_of
 from .verdict import Evidence, judge
 
-log = logging.getLogger("sshmux.runner")
+log = logger("sshmux.runner")
 
 _FIRST = 0.3  # seconds until a plain host is asked again; then longer and longer
 _BUSY = 5.0  # seconds until submissions are looked after that wait for others

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 from ..errors import ConnectionLost
 from ..openssh.control.master import Master
 from ..system.descriptors import free_descriptors
+from ..text import logger
 
-log = logging.getLogger("sshmux.link")
+log = logger("sshmux.link")
 
 _WORDS = {
     False: "The command was not started",

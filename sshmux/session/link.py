@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from ..openssh.remote import Preamble, Shell
 from ..system.descriptors import check_errno
 from ..system.ownership import Ownership
 from ..system.tasks import run_to_end
+from ..text import logger
 from .execution import Attachment, Execution, ExecutionOptions, Fate, Scope
 from .facts import ClusterFacts
 from .gate import SessionGate
@@ -35,7 +35,7 @@ from .termination import RemoteTerminator
 from .verdict import Verdict
 from .watch import MasterWatch
 
-log = logging.getLogger("sshmux.link")
+log = logger("sshmux.link")
 
 ENGINES: dict[str, Callable[[Master], Engine]] = {"ssh": SshEngine, "mux": MuxEngine}
 SIGNALLED = -1  # in place of an exit status, as in asyncssh: it was ended by a signal

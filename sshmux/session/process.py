@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from typing import Any, Generic, cast
 
@@ -15,13 +14,14 @@ from ..system.contexts import OwnContext
 from ..system.ownership import check_loop
 from ..system.pty import Pty, check_size
 from ..system.tasks import TaskGroup, run_to_end
+from ..text import logger
 from .completed import SOME_SIGNAL, CompletedProcess, return_code, shown, timed_out
 from .execution import Execution, ExecutionOptions, Scope
 from .link import SIGNALLED, Link
 from .pumps import Pumps
 from .streams import AnyStr, StreamReader, StreamWriter
 
-log = logging.getLogger("sshmux.process")
+log = logger("sshmux.process")
 
 _SIGNAL_DEADLINE = 10.0  # seconds for a signal to be sent
 _OF_A_SIGNAL = (SIGNALLED, 255)  # the latter is what `ssh -S` makes of one

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import Any, Protocol
 
 from ..errors import Error
+from ..text import logger
 from .objects import PIECE, Inlet, Outlet, pieces
 from .streams import StreamReader, StreamWriter
 
-log = logging.getLogger("sshmux.process")
+log = logger("sshmux.process")
 
 _LAST_WORDS = 2.0  # seconds for an object to take what had come, when its process was given up
 _NOBODY_READS = (BrokenPipeError, ConnectionResetError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import posixpath
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from ..errors import SFTPBadMessage, SFTPError, SFTPFailure, SFTPNoSuchFile
 from ..system.tasks import run_to_end
+from ..text import logger
 from .attrs import (
     FILEXFER_TYPE_DIRECTORY,
     FILEXFER_TYPE_REGULAR,
@@ -31,7 +31,7 @@ from .operations import about
 from .paths import SFTPPath, basename, shown
 from .targets import Target
 
-log = logging.getLogger("sshmux.sftp")
+log = logger("sshmux.sftp")
 
 _DEEPEST = 64  # directories in directories, as sftp's own
 

@@ -6,15 +6,15 @@ with SIGCHLD ignored, or with signals blocked. Each is seen to here, or said.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
 import threading
 
 from ..errors import ConfigError
+from ..text import logger
 
-log = logging.getLogger("sshmux")
+log = logger("sshmux")
 
 
 def open_standard_descriptors() -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ..errors import ProcessLimit
+from ..text import logger
 from .forking import forget_in_child
 
 T = TypeVar("T")
 
-log = logging.getLogger("sshmux")
+log = logger("sshmux")
 
 
 class TaskGroup:

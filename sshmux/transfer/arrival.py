@@ -11,7 +11,6 @@ be at work: there each directory is used by the descriptor of what it was seen t
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 from collections.abc import Collection, Iterator
@@ -20,9 +19,10 @@ from dataclasses import dataclass, field
 from ..errors import SourceNotFound, TransferError
 from ..system.links import stays_inside
 from ..system.selection import Selection
+from ..text import logger
 from .scripts import DEEPEST
 
-log = logging.getLogger("sshmux.transfer")
+log = logger("sshmux.transfer")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _INTO = 0o700  # what the owner of a directory needs to fill it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from ..openssh.remote import needs_shell
 from ..session.execution import ExecutionOptions, Scope
 from ..session.link import Link
 from ..system.tasks import run_to_end
+from ..text import logger
 from . import reports, scripts
 
-log = logging.getLogger("sshmux.transfer")
+log = logger("sshmux.transfer")
 
 _KEPT = 64 * 1024  # bytes of stderr, from its end
 _MOST_TOLD = 64 * 1024 * 1024  # bytes of names that a script may tell

@@ -212,7 +212,7 @@ def test_loggers() -> None:
     real = {
         name
         for path in SOURCES
-        for name in re.findall(r'getLogger\("([^"]+)"\)', path.read_text("utf-8"))
+        for name in re.findall(r'\blogger\("([^"]+)"\)', path.read_text("utf-8"))
     }
     assert told == real
 

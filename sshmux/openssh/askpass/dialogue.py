@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -17,11 +16,12 @@ from ...system.pipes import Reader, Writer
 from ...system.processes import Child, spawn
 from ...system.secret import Secret
 from ...system.tasks import TaskGroup
+from ...text import logger
 from .launch import Launch, Listener, log_pipe, output_pipe
 from .own_log import OwnLog
 from .prompts import Prompt, TouchPrompt, UnknownPrompt, classify
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 # Isolated (-I): the working directory, PYTHONPATH and the directory of the program that runs are
 # no places to import from. This very sshmux is loaded from where it is; what else is needed comes

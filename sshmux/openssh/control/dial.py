@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from ...errors import ConnectionLost, DisconnectError, Error, PermissionDenied
 from ...system.deadline import Deadline
 from ...system.identity import ProcessId
 from ...system.tasks import run_to_end
+from ...text import logger
 from .. import argv
 from ..askpass.dialogue import Answerer, launch_dialogue
 from ..askpass.launch import Launch, Listener, launch
@@ -38,7 +38,7 @@ from .master import Master, end_process
 from .record import Record
 from .shared import SharedMaster
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 # A master counts in whole seconds (clientloop.c: monotime): one that is to stay for a second could
 # be gone before we hold it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from ...errors import ConnectionLost, Error
 from ...system.clock import now
 from ...system.identity import ProcessId, Usage
 from ...system.processes import capture
+from ...text import logger
 from .. import argv
 from ..mux.conversation import Conversation
 from .entry import Entry
@@ -25,7 +25,7 @@ from .evidence import is_master
 from .lease import Lease
 from .record import Record, own_identity, with_owner
 
-log = logging.getLogger("sshmux.master")
+log = logger("sshmux.master")
 
 Ask = Callable[[Literal["stop", "exit"], float], Awaitable[bool]]
 

@@ -8,7 +8,6 @@ to others unless its sticky bit keeps them from each other's entries (as in /tmp
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 import tempfile
@@ -16,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...checks import check_path
+from ...text import logger
 from . import naming
 
-log = logging.getLogger("sshmux.control")
+log = logger("sshmux.control")
 
 _MOST_LINKS = 40  # as the kernel follows
 

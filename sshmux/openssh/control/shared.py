@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from dataclasses import replace
 
 from ...config import ConnectionConfig
 from ...errors import Error
 from ...system.identity import ProcessId
+from ...text import logger
 from .directory import ControlDir
 from .entry import Entry
 from .holders import Hold, NobodysHold
@@ -18,7 +18,7 @@ from .naming import is_entry
 from .record import Record
 from .sweep import end_orphan
 
-log = logging.getLogger("sshmux.master")
+log = logger("sshmux.master")
 
 
 class SharedMaster(Master):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import stat
@@ -15,6 +14,7 @@ from pathlib import Path
 from ...config import ConnectionConfig
 from ...errors import Error
 from ...system.processes import capture
+from ...text import logger
 from .. import argv, remote
 from .directory import ControlDir
 from .entry import Entry
@@ -23,7 +23,7 @@ from .holders import NobodysHold, is_held, is_locked, remove_dead_holders
 from .master import end_process
 from .record import Record
 
-log = logging.getLogger("sshmux.sweep")
+log = logger("sshmux.sweep")
 
 _REMOTE_DEADLINE = 5.0  # seconds to end what still runs on the remote
 _CODES_COUNT = 600.0  # seconds for which a used one-time code may still be taken for a new one

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -26,12 +25,12 @@ from ...system.clock import now
 from ...system.forking import forget_in_child
 from ...system.identity import ProcessId
 from ...system.peer import check_peer
-from ...text import cleaned
+from ...text import cleaned, logger
 from . import naming
 from .holders import leads_to, open_lock
 from .record import own_identity
 
-log = logging.getLogger("sshmux.dial")
+log = logger("sshmux.dial")
 
 _LOOK = 2.0  # seconds between looks whether the program that logs in was stopped
 _MOMENT = 0.02  # seconds: it has the lock, and does not listen yet, or any more
