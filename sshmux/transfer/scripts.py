@@ -56,9 +56,9 @@ set -- $(ls -ln -- "$1"); [ "$2" = 1 ]; }
 # name: it is gone into once, seen to be the one that was made, and used and emptied from within.
 _PART = """mine() { [ -O . ] && [ .. -ef "$1" ] || return
 set -- $(ls -dni .)
-case $2 in drwx--[-S]---*) i=$1;; *) return 1;; esac; }
+case $2 in drwx--[-S]---*) i=$1 u=$4;; *) return 1;; esac; }
 empty() { for f in ./* ./.[!.]* ./..?*; do [ ! -e "$f" ] && [ ! -L "$f" ] || return; done; }
-clear() { find . ! -name . -prune -exec rm -rf -- {} +; }
+clear() { rm -rf -- ./* ./.[!.]* ./..?* || find . ! -name . -prune -exec rm -rf -- {} +; }
 gone() { [ -z "$i" ] || { clear || { chmod -R u+rwx .; clear; }; cd -P ..; }; rmdir -- "$q"
 } 2>/dev/null
 enter() { q=${1##*/} i=; cd -P -- "${1%/*}/" && cd -P -- "./$q" && mine "$OLDPWD"; }

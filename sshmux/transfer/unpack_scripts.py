@@ -28,7 +28,7 @@ case $6 in *c*) if [ ! -d "$1" ] || [ "$4" != . ]; then t=./$b; else t=./in in=i
 make
 [ "$t" = . ] || mkdir -- "$t" || no write mkdir
 case $6 in *p*) x=-xpof;; *) x=-xmof;; esac
-n=; [ "$(id -u)" != 0 ] || case $6 in *p*) ;; *) n=--no-same-permissions;; esac
+n=; [ "$u" != 0 ] || case $6 in *p*) ;; *) n=--no-same-permissions;; esac
 w=; case $6 in *s*) case $n$6 in --*|*p*) case $(tar --version 2>&1) in
 *bsdtar*) w='--no-acls --no-xattrs --no-fflags';;
 esac;; esac;; esac
