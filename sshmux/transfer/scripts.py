@@ -155,6 +155,7 @@ FINISH = (
 q=; lone "$1"
 trap drop 0
 e=$(mv -f -- "$p" "$f" 2>&1) || no write "$e"
+[ "$q" ] || trap - 0
 say done
 """
 )
