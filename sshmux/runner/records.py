@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
 from ..system.tasks import Threads
-from .handle import JobHandle
+from .handle import JobHandle, cluster_text
 from .states import JobState, JobStatus
 from .store import connect, transaction
 from .submission import Phase
@@ -192,7 +192,20 @@ class Records:
             f"SELECT * FROM jobs WHERE {where} ORDER BY created, token",  # noqa: S608 - ours
             values,
         )
-        return [_record(row) for row in rows]
+        return [_checked(row) for row in rows]
+
+
+def _checked(row: sqlite3.Row) -> Record:
+    """The record of a row, whoever wrote that. Raises `StoreError`."""
+    try:
+        record = _record(row)
+        if (record.token, cluster_text(record.handle.cluster_id)) != (row["token"], row["cluster"]):
+            raise ValueError("its handle is of another job")
+    except (ConfigError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as why:
+        raise StoreError(
+            f"the store of jobs has a row that cannot be read, of job {row['token']!r}: {why}"
+        ) from why
+    return record
 
 
 def _record(row: sqlite3.Row) -> Record:
