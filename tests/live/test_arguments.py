@@ -63,6 +63,7 @@ BULK = {
     "follow_symlinks": (None, "none"),
     "on_change": ("error", ""),
     "exclude": ((), ""),
+    "streams": (1, ""),
     "include": ((), ""),
     "progress": (None, "none"),
 }

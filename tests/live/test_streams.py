@@ -17,7 +17,7 @@ import sshmux
 from sshmux import Connection, ConnectionManager
 from sshmux.session.link import Link
 from sshmux.testing import PrivateServer
-from sshmux.transfer import lanes
+from sshmux.transfer import lanes, pieces, streamed_get, streamed_put
 from sshmux.transfer.pieces import MIB, SMALL
 
 from ..support import managed, processes, until
@@ -26,12 +26,24 @@ from .test_transfer import begun, small
 pytestmark = pytest.mark.both_engines
 
 SIZE = 64 * MIB + 12345
+# An eighth of what is called large: enough where nothing has to last for a while.
+LESS = SIZE // 8
+SMALL_LESS = SMALL // 8
 
 
 @pytest.fixture(autouse=True)
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the way were long: nearby fewer sessions take part."""
     monkeypatch.setattr(lanes, "_NEAR", 0)
+
+
+@pytest.fixture
+def less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if files were large from an eighth of the size on."""
+    for module in (streamed_get, streamed_put):
+        monkeypatch.setattr(module, "SMALL", SMALL_LESS)
+    for name in ("_SHORTEST", "_LONG"):
+        monkeypatch.setattr(pieces, name, getattr(pieces, name) // 8)
 
 
 @pytest.fixture
@@ -100,13 +112,14 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.usefixtures("less")
 @pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("options", OPTIONS)
 async def test_the_same_as_over_one(
     up: bool, options: dict[str, Any], here: Path, there: Path
 ) -> None:
     source, into = (here, there) if up else (there, here)
-    large(source / "a b")
+    large(source / "a b", LESS)
     (source / "a b").chmod(0o640)
     os.utime(source / "a b", (1_600_000_000, 1_600_000_000))
     async with lent() as connection:
@@ -114,7 +127,7 @@ async def test_the_same_as_over_one(
         for streams in (1, 4):
             (into / str(streams)).mkdir()
             result = await move(source / "a b", into / str(streams), streams=streams, **options)
-            assert (result.files, result.bytes) == (1, SIZE)
+            assert (result.files, result.bytes) == (1, LESS)
     first, second = into / "1" / "a b", into / "4" / "a b"
     assert same(source / "a b", second)
     one, other = first.stat(), second.stat()
@@ -123,9 +136,11 @@ async def test_the_same_as_over_one(
     assert os.listdir(into / "4") == ["a b"]
 
 
-SIZES = [0, 1, SMALL - 1, SMALL, SMALL + 1, SMALL + MIB, SMALL + 9 * MIB + 1]
+_OVER = (0, 1, MIB, 2 * MIB + 1)
+SIZES = [0, 1, SMALL_LESS - 1, *(SMALL_LESS + more for more in _OVER), SMALL + 9 * MIB + 1]
 
 
+@pytest.mark.usefixtures("less")
 @pytest.mark.parametrize("size", SIZES)
 async def test_sizes(size: int, here: Path, there: Path) -> None:
     large(here / "a", size)
@@ -138,11 +153,12 @@ async def test_sizes(size: int, here: Path, there: Path) -> None:
     assert same(here / "a", here / "d")
 
 
+@pytest.mark.usefixtures("less")
 @pytest.mark.parametrize("up", [True, False])
 async def test_places(up: bool, here: Path, there: Path) -> None:
     """Directories, links and devices are what they are for one stream."""
     source, into = (here, there) if up else (there, here)
-    large(source / "a", SMALL + 20 * MIB)
+    large(source / "a", SMALL_LESS + 3 * MIB)
     (source / "link").symlink_to("a")
     (into / "d").mkdir()
     (into / "old").write_text("old")
@@ -342,15 +358,16 @@ async def test_an_interrupted_one_goes_on(up: bool, trouble: str, here: Path, th
     assert os.listdir(into) == ["a"]
 
 
+@pytest.mark.usefixtures("less")
 @pytest.mark.parametrize("up", [True, False])
 async def test_a_part_of_something_else_is_not_used(up: bool, here: Path, there: Path) -> None:
     """What one stream left can be used, and what is of another file is written anew."""
     source, into = (here, there) if up else (there, here)
-    large(source / "a")
+    large(source / "a", LESS)
     part = into / ".a.sshmux-part"
     whole = (source / "a").read_bytes()
     async with lent() as connection:
-        for data in (whole[: 50 * MIB], os.urandom(MIB), whole + b"more", b""):
+        for data in (whole[: 6 * MIB], os.urandom(MIB), whole + b"more", b""):
             part.write_bytes(data)
             await way(connection, up)(source / "a", into / "a", streams=4, resume=True)
             assert same(source / "a", into / "a")
@@ -358,7 +375,7 @@ async def test_a_part_of_something_else_is_not_used(up: bool, here: Path, there:
             (into / "a").unlink()
         (into / "victim").write_text("mine")
         part.symlink_to("victim")
-        with pytest.raises(OSError):
+        with pytest.raises(sshmux.TransferError):
             await way(connection, up)(source / "a", into / "a", streams=4, resume=True)
         part.unlink()
         os.link(into / "victim", part)
