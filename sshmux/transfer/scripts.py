@@ -18,7 +18,9 @@ DEEPEST = 64  # directories in directories, as sftp's own
 
 # Nothing of the account's environment may change what the programs do; `~` is the home, and so is
 # where paths begin, whatever a start-up file did.
+# (mksh reads octal numbers, which modes are, as such in that mode only.)
 _COMMON = """LC_ALL=C; export LC_ALL
+[ $((010)) = 8 ] || set -o posix
 unset TAR_OPTIONS GREP_OPTIONS POSIXLY_CORRECT CDPATH GZIP TAPE BLOCKSIZE BLOCK_SIZE LS_BLOCK_SIZE
 unset -f awk cat cd chmod cut find head id ls mkdir mktemp mv printf readlink rm stat tail tar touch
 cd -- "${HOME:-.}" 2>/dev/null || :
