@@ -221,6 +221,7 @@ async def test_the_program_is_killed_while_the_remote_works(
         assert runs.read_text() == "ran\n", runs
 
 
+@pytest.mark.soak
 async def test_what_works_for_it_on_the_remote_is_killed(
     scheduler: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

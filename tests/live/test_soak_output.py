@@ -41,4 +41,5 @@ async def test_followed_over_three_losses(tmp_path: Path) -> None:
                     server.drop_connections()
             assert (number, last) == (LINES + 1, "no end")
             assert (await runner.wait(handle, 60)).ok
-        assert server.logins > len(losses)
+        # Of few lines, what is on its way may reach beyond the next loss.
+        assert server.logins > (len(losses) if LONG else 1)

@@ -21,8 +21,6 @@ from ..support import managed
 from .test_transfer import lent
 from .test_transfer_selection import OTHERS
 
-pytestmark = pytest.mark.both_engines
-
 MB = 1024 * 1024
 # Where there is data (offset and bytes), and the size.
 SHAPES: dict[str, tuple[list[tuple[int, bytes]], int]] = {

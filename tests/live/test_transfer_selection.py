@@ -20,8 +20,6 @@ from sshmux.testing import PrivateServer
 from ..support import managed
 from .test_transfer import lent, tree
 
-pytestmark = pytest.mark.both_engines
-
 WAYS = ("put", "get", "copy", "sftp put", "sftp get", "sftp copy")
 NAMES = ["a", "b", "a.o", "b.o", ".o", "-rf", "a b", "a\nb", "ü", os.fsdecode(b"\xff.o"), "*", "]"]
 PATTERNS = ["a", "*.o", "?", "*", "a/", "/d/a", "a/b", "d/**/a.o", "**/a", "a/**", "[!a]*", "-*"]
