@@ -220,7 +220,7 @@ class Dialler:
     def _somebody_logs_in(self) -> bool:
         """Whether a program does, to anywhere: it may be just what is wanted here."""
         share, directory = self._context.pool.share, self._context.directory
-        return share != "never" and any(True for _ in directory.turns())
+        return share != "never" and any(directory.turns())
 
     async def _in_everybodys_turn(self, this: Callable[..., _DialAttempt], apart: bool) -> Link:
         """Logs in, unless another program does: then its master is used.
