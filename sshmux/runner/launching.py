@@ -20,7 +20,7 @@ detach() {
     elif command -v perl >/dev/null 2>&1; then
         exec perl -MPOSIX -e 'POSIX::setsid(); exec @ARGV or exit 127' "$@"
     elif command -v python3 >/dev/null 2>&1; then
-        exec python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+        exec python3 -I -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$@"
     else exec nohup "$@"; fi
 }
 """
