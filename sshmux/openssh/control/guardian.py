@@ -60,10 +60,10 @@ for mine in {HOLDER_GLOB}; do
     watch "${{mine%.*{HOLDER_SUFFIX}}}" "$2"
     kill -0 "$2" 2>/dev/null || rm -f -- "$mine"
 done
-if grep -q "^\\[$2," {TURN_GLOB} 2>/dev/null; then
+if grep -q '"owner_pid": '"$2," {TURN_GLOB} 2>/dev/null; then
     sleep 2 # somebody may be waiting for just this turn, and writes down that it is his
     for turn in {TURN_GLOB}; do
-        grep -q "^\\[$2," "$turn" 2>/dev/null && rm -f -- "$turn" "${{turn%.lock}}.sock"
+        grep -q '"owner_pid": '"$2," "$turn" 2>/dev/null && rm -f -- "$turn" "${{turn%.lock}}.sock"
     done
 fi
 rounds=0

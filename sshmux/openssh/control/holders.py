@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import stat
 import time
@@ -26,7 +25,7 @@ from ...system.forking import forget_in_child
 from ...system.identity import ProcessId
 from .entry import Entry, create, read_private
 from .naming import holder_name, is_holder_of
-from .record import own_identity
+from .record import identity_in, own_identity_text
 
 _LOOKS = 0.001, 0.002, 0.004  # seconds for one who only looks (`is_locked`) to be done
 
@@ -42,10 +41,8 @@ class Hold:
         self._held: Held = "shared"
         self._file = entry.directory / holder_name(entry.name)
         forget_in_child(self)
-        me = own_identity()
-        said = {"owner_pid": me.pid, "owner_started": me.started}
         with contextlib.suppress(OSError):  # a full disk: `sshmux ls` will not name us
-            create(self._file, json.dumps(said, indent=1) + "\n")
+            create(self._file, own_identity_text())
 
     def __repr__(self) -> str:
         return f"<Hold {self.entry.name} {self._held}>"
@@ -198,21 +195,9 @@ def _holder_files(entry: Entry) -> Iterator[tuple[Path, ProcessId]]:
         if not is_holder_of(name, entry.name):
             continue
         path = entry.directory / name
-        process = _process(read_private(path))
+        process = identity_in(read_private(path))
         if process is not None:
             yield path, process
-
-
-def _process(text: str | None) -> ProcessId | None:
-    """The process that a holder file names."""
-    try:
-        said = json.loads(text or "")
-        pid, started = said["owner_pid"], said["owner_started"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    if type(pid) is not int or not 0 < pid < 2**31 or not isinstance(started, str):
-        return None
-    return ProcessId(pid, started)
 
 
 def open_lock(path: Path, flags: int = 0) -> int:

@@ -151,6 +151,24 @@ def own_identity() -> ProcessId:
     return _identity(os.getpid())
 
 
+def own_identity_text() -> str:
+    """Which process this is, for a file that others of this user read: see `identity_in`."""
+    me = own_identity()
+    return json.dumps({"owner_pid": me.pid, "owner_started": me.started}, indent=1) + "\n"
+
+
+def identity_in(text: str | None) -> ProcessId | None:
+    """The process that such a file names; None when it says nothing."""
+    try:
+        said = json.loads(text or "")
+        pid, started = said["owner_pid"], said["owner_started"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if type(pid) is not int or not 0 < pid < 2**31 or not isinstance(started, str):
+        return None
+    return ProcessId(pid, started)
+
+
 def with_owner(record: Record, owner: ProcessId | None) -> Record:
     """The record with another owner, or none."""
     return replace(

@@ -27,8 +27,9 @@ from ...system.identity import ProcessId
 from ...system.peer import check_peer
 from ...text import cleaned, logger
 from . import naming
+from .entry import read_private
 from .holders import leads_to, open_lock
-from .record import own_identity
+from .record import identity_in, own_identity_text
 
 log = logger("sshmux.dial")
 
@@ -139,10 +140,9 @@ class LoginTurn:
             os.close(descriptor)  # whose turn it was has removed it
             return False
         self._lock = descriptor
-        me = own_identity()
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps([me.pid, me.started]).encode())
+            os.write(descriptor, own_identity_text().encode())
             self._listen()
         return True
 
@@ -179,18 +179,7 @@ class LoginTurn:
 
     def _holder(self) -> ProcessId | None:
         """Which process has the turn, as it has written down itself."""
-        descriptor = open_lock(self._lock_path)
-        if descriptor < 0:
-            return None
-        try:
-            pid, started = json.loads(os.read(descriptor, _LONGEST))
-        except (OSError, ValueError, TypeError, RecursionError):
-            return None
-        finally:
-            os.close(descriptor)
-        if type(pid) is not int or not 0 < pid < 2**31 or not isinstance(started, str):
-            return None
-        return ProcessId(pid, started)
+        return identity_in(read_private(self._lock_path))
 
     async def _wait_for(
         self, holder: ProcessId | None, patience: float

@@ -273,6 +273,6 @@ async def test_files_of_a_killed_program_are_swept_when_old_and_free(
 async def test_the_file_says_which_process_it_is(path: Path) -> None:
     turn = LoginTurn(path, DIGEST)
     await turn.take(10)
-    (pid, _) = json.loads((path / f".login.{DIGEST}.lock").read_text())
-    assert pid == os.getpid()
+    said = json.loads((path / f".login.{DIGEST}.lock").read_text())
+    assert said["owner_pid"] == os.getpid()
     turn.end()
