@@ -431,8 +431,7 @@ class Connection(ForwardMethods, TransferMethods, OwnContext):
         if self._owned:
             if self._closing is None:
                 self._die("it was closed")
-                leave = self._link.master.outlives_us
-                self._closing = asyncio.ensure_future(self._link.close(leave=leave))
+                self._closing = asyncio.ensure_future(self._link.close(leave=None))
         else:
             self._link.retire("closed by its borrower")
             self._die("it was closed")

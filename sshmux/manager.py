@@ -191,14 +191,17 @@ class ConnectionManager(SecretStorage):
             self._unpooled.close(drain=drain, error=_manager_closed()),
         )
         await self._endings.wait()
-        await self._jumps.close(leave=self.config.persist > 0)
+        await self._jumps.close(leave=self.config.persist > 0 or None)
         if self._guardian is not None:
             await self._guardian.close()
             self._guardian = None
 
-    def _leaves(self, pool: Pool) -> bool:
-        """Whether a pool's masters live on after `stop()`. One that never dials leaves what is."""
-        return self.config.persist > 0 or pool.dialler.config.dial == "never"
+    def _leaves(self, pool: Pool) -> bool | None:
+        """Whether a pool's masters live on after `stop()`: see `Link.close`.
+
+        One that never dials leaves what is.
+        """
+        return self.config.persist > 0 or pool.dialler.config.dial == "never" or None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -390,7 +393,7 @@ class ConnectionManager(SecretStorage):
             pool.close(
                 lambda: ConfigError(f"{address} was unregistered, or registered anew"),
                 drain=self.config.drain_timeout,
-                leave=False,
+                leave=None,
             )
         )
 

@@ -140,18 +140,15 @@ class SharedJumpHost:
     def _leave_idle(self) -> None:
         self._idle = None
         if self.users == 0:
-            self._endings.start(self.close(stops=True))
+            self._endings.start(self.close(leave=None))
 
-    async def close(self, *, leave: bool = False, stops: bool = False) -> None:
-        """Ends its master, or lets it live on to be adopted.
-
-        With `stops` it lives on as well if whoever logged in wanted that.
-        """
+    async def close(self, *, leave: bool | None = False) -> None:
+        """Ends its master, or lets it live on to be adopted: see `Link.close`."""
         self._stay()
         link, self._link = self._link, None
         former, self._former = self._former, []
         if link is not None:
-            await link.close(leave=leave or (stops and link.master.outlives_us))
+            await link.close(leave=leave)
         await asyncio.gather(*(each.close() for each in former))
 
     async def settled(self) -> None:
@@ -196,11 +193,11 @@ class JumpHosts:
         while unused := [j for j in self._known.values() if j.users == 0 and j.connected]:
             await asyncio.gather(*(jump.close() for jump in unused))
 
-    async def close(self, *, leave: bool) -> None:
+    async def close(self, *, leave: bool | None) -> None:
         """Ends all masters, the nearest to the targets first, or lets them live on."""
         while open_ := [jump for jump in self._known.values() if jump.connected]:
             outer = [jump for jump in open_ if jump.users == 0] or open_
-            await asyncio.gather(*(jump.close(leave=leave, stops=True) for jump in outer))
+            await asyncio.gather(*(jump.close(leave=leave) for jump in outer))
         for jump in self._known.values():
             await jump.settled()
 

@@ -284,7 +284,7 @@ class Pool:
             self.counters.unhealthy += 1
         member.move(state, reason)
         self.slots.closing += 1
-        leave = state is State.STALE and member.connection.master.outlives_us
+        leave = None if state is State.STALE else False
         self._endings.start(self._close_member(member, leave=leave))
 
     async def _close_member(self, member: Member, **how: Any) -> None:
@@ -304,36 +304,35 @@ class Pool:
         await self._clear(
             lambda: ConnectionLost(f"disconnect() closed {self.dialler.config.address}"),
             drain=0,
-            stops=False,
+            leave=False,
         )
 
-    async def close(self, error: Callable[[], Exception], *, drain: float, leave: bool) -> None:
+    async def close(
+        self, error: Callable[[], Exception], *, drain: float, leave: bool | None
+    ) -> None:
         """Closes the pool for good.
 
         Parameters:
             error: what borrowers get from now on.
             drain: seconds that running commands may still have.
-            leave: let healthy masters live on, to be adopted.
+            leave: let healthy masters live on, to be adopted: see `Link.close`.
         """
         self._closed = error
         for timer in (self._expiry, self._leak_timer):
             if timer is not None:
                 timer.cancel()
-        await self._clear(error, drain=drain, leave=leave, stops=True)
+        await self._clear(error, drain=drain, leave=leave)
         self.dialler.facts.forget()
 
     async def _clear(
-        self, error: Callable[[], Exception], *, drain: float, leave: bool = False, stops: bool
+        self, error: Callable[[], Exception], *, drain: float, leave: bool | None
     ) -> None:
         self.slots.fail_waiters(error)
         await self._dials.cancel()
         for member in tuple(self.slots.members):
             self.slots.remove(member)
             self.slots.closing += 1
-            leaves = leave or (stops and member.connection.master.outlives_us)
-            self._endings.start(
-                self._close_member(member, drain=drain, error=error(), leave=leaves)
-            )
+            self._endings.start(self._close_member(member, drain=drain, error=error(), leave=leave))
         await self._endings.wait()
 
     def abandon(self, *, end: bool = False) -> None:

@@ -57,9 +57,7 @@ class UnpooledConnections:
     async def close(self, *, drain: float, error: Exception) -> None:
         """Closes all of them, with their commands after up to `drain` seconds."""
         links = tuple(self._links)
-        await asyncio.gather(
-            *(link.close(drain=drain, error=error, leave=link.master.outlives_us) for link in links)
-        )
+        await asyncio.gather(*(link.close(drain=drain, error=error, leave=None) for link in links))
         self._links.difference_update(links)
 
     def abandon(self, *, end: bool) -> None:

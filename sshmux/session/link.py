@@ -276,11 +276,12 @@ class Link:
         await asyncio.gather(*(each.end() for each in found))
 
     async def close(
-        self, *, drain: float = 0, error: Exception | None = None, leave: bool = False
+        self, *, drain: float = 0, error: Exception | None = None, leave: bool | None = False
     ) -> None:
         """Ends the commands (after up to `drain` seconds) and the master. Never raises.
 
-        With `leave` the master lives on, for whoever adopts it.
+        With `leave` the master lives on, for whoever adopts it; None: if whoever logged in wanted
+        it to.
         """
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close(drain, error, leave))
@@ -291,7 +292,7 @@ class Link:
         self.health.retire("the master is gone")
         await self.close(error=self.health.lost("the master is gone", False))
 
-    async def _close(self, drain: float, error: Exception | None, leave: bool) -> None:
+    async def _close(self, drain: float, error: Exception | None, leave: bool | None) -> None:
         error = error or ConnectionReleased(f"the connection to {self.config.address} was closed")
         self.gate.close(error)
         if not self.master.alive:
@@ -310,6 +311,7 @@ class Link:
             await self.end_attachments()
             await self._terminator.idle()
         finally:
+            leave = self.master.outlives_us if leave is None else leave
             if leave and self.broken is None and self.master.usable:
                 self.master.leave()
             else:

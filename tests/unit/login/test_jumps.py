@@ -40,13 +40,13 @@ class Link:
             abandon=lambda *, end: log.append(f"abandoned {name} {end}"),
         )
 
-    async def close(self, *, leave: bool = False) -> None:
+    async def close(self, *, leave: bool | None = False) -> None:
         await asyncio.sleep(0)
         if self.usable:
             self.usable = False
             self._log.append(f"closed {self.name}")
             self._on_closed()
-        self.left = leave
+        self.left = self.master.outlives_us if leave is None else leave
 
     def retire(self, why: str) -> None:
         assert why
