@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ..errors import ConfigError, JobError, SubmitRefused
 from ..system.tasks import Threads
@@ -226,7 +227,7 @@ class Submissions(Cluster):
                 case Declined(reason):
                     changed.append(_refusal(record, reason))
                 case Cancelled(at):
-                    changed.append(_cancellation(record, at))
+                    changed.append(_over(record, JobState.CANCELLED, Reason.NONE, ended=at))
                 case Stage():
                     changed.append(_again(record))
                 case Launch() if again:
@@ -281,26 +282,14 @@ class Submissions(Cluster):
         return replace(record, phase=Phase.SUBMITTED, spec=None, status=status)
 
 
+def _over(record: Record, state: JobState, reason: Reason, **more: Any) -> Record:
+    """It is not submitted, for good."""
+    status = replace(record.status, state=state, reason=reason, as_of=time.time(), **more)
+    return replace(record, phase=Phase.REFUSED, spec=None, status=status)
+
+
 def _refusal(record: Record, reason: str) -> Record:
-    status = replace(
-        record.status,
-        state=JobState.FAILED,
-        reason=Reason.REFUSED,
-        message=reason,
-        as_of=time.time(),
-    )
-    return replace(record, phase=Phase.REFUSED, spec=None, status=status)
-
-
-def _cancellation(record: Record, at: float) -> Record:
-    status = replace(
-        record.status,
-        state=JobState.CANCELLED,
-        reason=Reason.NONE,
-        ended=at,
-        as_of=time.time(),
-    )
-    return replace(record, phase=Phase.REFUSED, spec=None, status=status)
+    return _over(record, JobState.FAILED, Reason.REFUSED, message=reason)
 
 
 def _waiting(record: Record, reason: str, at: float) -> Record:
@@ -313,8 +302,7 @@ def _waiting(record: Record, reason: str, at: float) -> Record:
 def _again(record: Record) -> Record:
     """It is put into place once more."""
     if record.spec is None:  # another program's, and nothing of it is there
-        lost = replace(record.status, state=JobState.LOST, reason=Reason.NOT_FOUND)
-        return replace(record, phase=Phase.REFUSED, status=replace(lost, as_of=time.time()))
+        return _over(record, JobState.LOST, Reason.NOT_FOUND)
     if record.tries >= _STAGINGS:
         why = f": {record.status.message}" if record.status.message else ""
         return _refusal(record, f"its files did not arrive whole on the remote{why}")
