@@ -13,6 +13,7 @@ from ..login.dialler import Dialler, DialNotWanted
 from ..session.link import Link
 from ..system.clock import now
 from ..system.deadline import Deadline
+from ..system.identity import in_words
 from ..system.tasks import TaskGroup, run_to_end
 from ..text import logger
 from .borrow import Borrow, Waiting
@@ -299,8 +300,8 @@ class Pool:
         """Closes everything there is now, dials and waits included. The pool can be used on."""
         for member in self.slots.members:
             if others := member.connection.master.others:
-                pids = ", ".join(f"pid {process.pid}" for process in others)
-                log.warning("%s stays: %s use it, too", member.connection.master.entry.name, pids)
+                name = member.connection.master.entry.name
+                log.warning("%s stays: %s use it, too", name, in_words(others))
         await self._clear(
             lambda: ConnectionLost(f"disconnect() closed {self.dialler.config.address}"),
             drain=0,

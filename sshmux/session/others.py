@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import SessionRefused
 from ..openssh.control.master import Master
 from ..system.clock import now
+from ..system.identity import in_words
 
 _PAUSES = 0.05, 0.5  # seconds between tries: the first, and the longest; each is twice the last
 
@@ -32,10 +33,10 @@ class OthersSessions:
         if self._until is None:
             self._until = now() + self._master.config.timeout
         elif now() > self._until:
-            pids = ", ".join(f"pid {process.pid}" for process in others)
             raise SessionRefused(
-                f"{self._master.config.address} refuses a session: other programs ({pids}) use the "
-                f"same log-in, and have kept its places for {self._master.config.timeout:g} s"
+                f"{self._master.config.address} refuses a session: other programs "
+                f"({in_words(others)}) use the same log-in, and have kept its places for "
+                f"{self._master.config.timeout:g} s"
             )
         pause, self._pause = self._pause, min(2 * self._pause, _PAUSES[1])
         return pause

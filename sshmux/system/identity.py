@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -155,6 +155,11 @@ class ProcessId:
                 return False
             await asyncio.sleep(_LOOK)
         return True
+
+
+def in_words(processes: Iterable[ProcessId]) -> str:
+    """Processes, for a message: `pid 17, pid 42`."""
+    return ", ".join(f"pid {process.pid}" for process in processes)
 
 
 @dataclass(frozen=True)

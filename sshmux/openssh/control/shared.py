@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ...config import ConnectionConfig
 from ...errors import Error
-from ...system.identity import ProcessId
+from ...system.identity import ProcessId, in_words
 from ...text import logger
 from .directory import ControlDir
 from .entry import Entry
@@ -16,7 +16,7 @@ from .holders import Hold, NobodysHold
 from .master import Ask, Master
 from .naming import is_entry
 from .record import Record
-from .sweep import end_orphan
+from .sweep import remove_orphan
 
 log = logger("sshmux.master")
 
@@ -74,8 +74,8 @@ class SharedMaster(Master):
         others = self.others
         try:
             if not self._alone():
-                named = ", ".join(f"pid {process.pid}" for process in others) or "another program"
-                log.info("%s stays: %s holds it, too", self.entry.name, named)
+                held_by = in_words(others) or "another program"
+                log.info("%s stays: %s holds it, too", self.entry.name, held_by)
             elif broken or not self._leads_others():
                 await self._end(drain, ask)
                 await end_way(self.entry, self.record)
@@ -136,8 +136,7 @@ async def end_way(entry: Entry, record: Record) -> None:
             return
         if ControlDir(entry.directory).ways_through(way):
             return
-        await end_orphan(way, found)
-        way.remove()
+        await remove_orphan(way, found)
     finally:
         hold.close()
     await end_way(way, found)

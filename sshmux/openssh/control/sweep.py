@@ -76,10 +76,7 @@ async def _sweep_entry(directory: ControlDir, entry: Entry) -> int:
     record = entry.claim()
     if record is None:
         return 0
-    log.info("%s: sweeping it, nobody holds it any more", entry.name)
-    if record.alive:
-        await end_orphan(entry, record)
-    entry.remove()
+    await remove_orphan(entry, record)
     return 1
 
 
@@ -98,21 +95,22 @@ async def _sweep_shared(directory: ControlDir, entry: Entry) -> int:
             if recorded_master(entry, record) is not None:
                 await end_running(entry)
             return 0
-        log.info("%s: sweeping it, nobody holds it any more", entry.name)
-        if record.alive:
-            await end_orphan(entry, record)
-        entry.remove()
+        await remove_orphan(entry, record)
         return 1
     finally:
         if hold is not None:
             hold.close()
 
 
-async def end_orphan(entry: Entry, record: Record) -> None:
-    """Ends a master that nobody holds, after the commands that run on it.
+async def remove_orphan(entry: Entry, record: Record) -> None:
+    """Ends a master that nobody holds, after the commands that run on it; removes its files."""
+    log.info("%s: removing it, nobody holds it any more", entry.name)
+    await _end_orphan(entry, record)
+    entry.remove()
 
-    Nothing is said to whatever else may listen at its socket.
-    """
+
+async def _end_orphan(entry: Entry, record: Record) -> None:
+    """Nothing is said to whatever else may listen at its socket."""
     process = recorded_master(entry, record)
     if process is None:
         return
