@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ class _DialAttempt:
     stored: StoredSecrets
     deadline: Deadline
     listener: Listener | None
-    shared: bool = False  # others may use it, or might
+    shared: bool  # others may use it, or might
     tried: bool = False  # often enough, by somebody on the way
 
 
@@ -198,10 +198,10 @@ class Dialler:
             if self.config.dial == "never":
                 raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
             shared = listener is None and self._may_share(stored)
-            this = partial(_DialAttempt, slot, stored, listener=listener, shared=shared)
+            log_in = partial(self._persevere, slot, stored, listener, shared)
             if shared or (listener is None and self._somebody_logs_in()):
-                return await self._in_everybodys_turn(this, apart)
-            return await self._persevere(this(deadline=Deadline(self.config.timeout)))
+                return await self._in_everybodys_turn(log_in, apart)
+            return await log_in()
 
     def _may_share(self, stored: StoredSecrets) -> bool:
         """Whether a log-in may make a master that others share, as far as is known before."""
@@ -222,7 +222,7 @@ class Dialler:
         share, directory = self._context.pool.share, self._context.directory
         return share != "never" and any(directory.turns())
 
-    async def _in_everybodys_turn(self, this: Callable[..., _DialAttempt], apart: bool) -> Link:
+    async def _in_everybodys_turn(self, log_in: Callable[[], Awaitable[Link]], apart: bool) -> Link:
         """Logs in, unless another program does: then its master is used.
 
         What the server refused to that one is not tried by us as well.
@@ -233,12 +233,13 @@ class Dialler:
         turn = LoginTurn(directory.path, wanted, self._asks)
         unwatch = _nothing
         try:
-            await turn.take(_PATIENCE * self.config.timeout)
-            link = await self._living(apart)
+            waited = await turn.take(_PATIENCE * self.config.timeout)
+            # Without a wait, only what is shared can have come since somebody looked.
+            link = await (self._living(apart) if waited else self._shared(apart))
             if link is not None:
                 return link
             unwatch = self.watch(turn.asking)
-            return await self._persevere(this(deadline=Deadline(self.config.timeout)))
+            return await log_in()
         except PermissionDenied as error:
             self._refused = self._refused or fresh_copy(error)
             if not isinstance(error, PromptDeclined):
@@ -281,11 +282,8 @@ class Dialler:
             master = await hold_foreign(self.config, path)
             if master is not None:
                 return self._link(master)
-        if self._context.pool.share != "never":
-            async with self._looking:
-                link = await self._shared(apart)
-            if link is not None:
-                return link
+        if link := await self._shared(apart):
+            return link
         if self._context.pool.persist == 0 and self.config.dial != "never":
             return None
         resolved = await resolved_now(self.config)
@@ -297,6 +295,12 @@ class Dialler:
 
     async def _shared(self, apart: bool) -> Link | None:
         """A link to a master that another program uses, or one of ours in another place."""
+        if self._context.pool.share == "never":
+            return None
+        async with self._looking:  # two of ours must not get the same one
+            return await self._join(apart)
+
+    async def _join(self, apart: bool) -> Link | None:
         used = {link.master.entry.name for link in self._used if not link.closed}
         entries = shared_masters(self.config, self._context.directory, () if apart else used)
         if not entries:
@@ -381,7 +385,11 @@ class Dialler:
 
     # Trying
 
-    async def _persevere(self, this: _DialAttempt) -> Link:
+    async def _persevere(
+        self, slot: str, stored: StoredSecrets, listener: Listener | None, shared: bool
+    ) -> Link:
+        deadline = Deadline(self.config.timeout)
+        this = _DialAttempt(slot, stored, deadline, listener, shared)
         attempts = self._context.pool.dial_attempts
         for attempt in range(1, attempts + 1):
             if refused := self.refused:

@@ -65,15 +65,17 @@ class LoginTurn:
         self._refused: str | None = None
         forget_in_child(self)
 
-    async def take(self, patience: float) -> None:
+    async def take(self, patience: float) -> bool:
         """Waits until it is our turn, for at most `patience` seconds in which no user is asked.
 
         After that, or when the other one was stopped, or where nothing can be locked, there is no
-        turn: who asked goes on without.
+        turn: who asked goes on without. Returns whether there was another one to wait for.
 
         Raises `PermissionDenied` when the server has refused the other program meanwhile.
         """
+        waited = False
         while not self._try():
+            waited = True
             holder = self._holder()
             began = now()
             refused, asked = await self._wait_for(holder, patience)
@@ -82,7 +84,8 @@ class LoginTurn:
             patience -= max(_MOMENT, now() - began - asked)
             if patience <= 0 or (holder is not None and holder.stopped):
                 log.warning("pid %s keeps its log-in: not waited for", holder and holder.pid)
-                return
+                break
+        return waited
 
     def asking(self, begins: bool) -> None:
         """Tells those who wait that a user is asked, or not any more."""
