@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from weakref import WeakSet
 
 from ..checks import check_host, check_unquoted
 from ..config import ConnectionConfig, Share
@@ -25,9 +24,8 @@ from ..errors import (
 from ..openssh.askpass.launch import Listener
 from ..openssh.askpass.prompts import NAMES_WHO_ASKS
 from ..openssh.control.dial import DialOptions, dial, digest
-from ..openssh.control.foreign import ForeignMaster, hold_foreign
+from ..openssh.control.foreign import ForeignMaster
 from ..openssh.control.master import Master
-from ..openssh.control.reuse import adopt, join, shared_masters
 from ..openssh.control.turn import LoginTurn
 from ..openssh.diagnostics import log_in_by_hand, through
 from ..openssh.jump import leads_to_itself, nearest_hop
@@ -38,9 +36,10 @@ from ..session.link import Link
 from ..system.deadline import Deadline
 from ..system.descriptors import told_limit
 from ..text import logger
-from .adoption import resolved_now, still_works
+from .adoption import resolved_now
 from .answers import PromptAnswerer, StoredSecrets
 from .context import JumpHost, LoginContext
+from .living import LivingMasters
 from .lookup import Host, gather, hops
 
 log = logger("sshmux.dial")
@@ -83,7 +82,6 @@ class Dialler:
     ) -> None:
         self.config = config
         self.facts = ClusterFacts.of(config)
-        self.adopted = 0
         self.also: set[str] = set()  # other names under which its secrets may be stored
         self._label = label
         self._cluster_id = cluster_id
@@ -94,11 +92,15 @@ class Dialler:
         self._proved = False
         self._jump: JumpHost | None = None
         self._asking = 0
-        self._used: WeakSet[Link] = WeakSet()  # by those who must not get one twice
-        self._looking = asyncio.Lock()
+        self._living = LivingMasters(config, context, self.facts, self._link)
         self._watchers: list[Callable[[bool], object]] = []
 
     # Rules
+
+    @property
+    def adopted(self) -> int:
+        """How many masters were used that lived already."""
+        return self._living.adopted
 
     @property
     def most_masters(self) -> int:
@@ -192,11 +194,11 @@ class Dialler:
         async with self._in_turn(stored):
             if not wanted():
                 raise DialNotWanted
-            link = await self._living(apart) if listener is None else None
+            link = await self._living.find(apart) if listener is None else None
             if link is not None:
                 return link
             if self.config.dial == "never":
-                raise NotLoggedIn(log_in_by_hand(self.config, await self._own_path()))
+                raise NotLoggedIn(log_in_by_hand(self.config, await self._living.own_path()))
             shared = listener is None and self._may_share(stored)
             log_in = partial(self._persevere, slot, stored, listener, shared)
             if shared or (listener is None and self._somebody_logs_in()):
@@ -235,7 +237,7 @@ class Dialler:
         try:
             waited = await turn.take(_PATIENCE * self.config.timeout)
             # Without a wait, only what is shared can have come since somebody looked.
-            link = await (self._living(apart) if waited else self._shared(apart))
+            link = await (self._living.find(apart) if waited else self._living.shared(apart))
             if link is not None:
                 return link
             unwatch = self.watch(turn.asking)
@@ -266,72 +268,8 @@ class Dialler:
         self.facts.foreign = isinstance(master, ForeignMaster)
         on_closed = jump.release if jump is not None else None
         link = Link(master, self.facts, on_closed, engine=self._context.engine)
-        self._used.add(link)
+        self._living.note(link)
         return link
-
-    # What lives already
-
-    async def _living(self, apart: bool) -> Link | None:
-        """A link to a master that needs no log-in: the user's own, a shared one, one left behind.
-
-        Parameters:
-            apart: see `dial`.
-        """
-        path = await self._own_path()
-        if path is not None:
-            master = await hold_foreign(self.config, path)
-            if master is not None:
-                return self._link(master)
-        if link := await self._shared(apart):
-            return link
-        if self._context.pool.persist == 0 and self.config.dial != "never":
-            return None
-        resolved = await resolved_now(self.config)
-        while (master := await adopt(self.config, self._context.directory, resolved)) is not None:
-            if link := await self._that_works(master):
-                self.adopted += 1
-                return link
-        return None
-
-    async def _shared(self, apart: bool) -> Link | None:
-        """A link to a master that another program uses, or one of ours in another place."""
-        if self._context.pool.share == "never":
-            return None
-        async with self._looking:  # two of ours must not get the same one
-            return await self._join(apart)
-
-    async def _join(self, apart: bool) -> Link | None:
-        used = {link.master.entry.name for link in self._used if not link.closed}
-        entries = shared_masters(self.config, self._context.directory, () if apart else used)
-        if not entries:
-            return None
-        self._context.before_dial()
-        wanted = digest(self.config, await resolved_now(self.config))
-        for entry in entries:
-            master = await join(self.config, entry, wanted)
-            if master is not None and (link := await self._that_works(master)):
-                self.adopted += 1
-                return link
-        return None
-
-    async def _that_works(self, master: Master) -> Link | None:
-        link = self._link(master)
-        try:
-            works = await still_works(link, self._context.pool.health_timeout)
-        except BaseException:
-            master.leave()
-            raise
-        if works:
-            return link
-        await link.close()
-        return None
-
-    async def _own_path(self) -> Path | None:
-        """The control socket of the user's own master, where that is wanted."""
-        if self.config.control_path != "config":
-            return self.config.control_path
-        resolved = await self.facts.resolved(self.config)
-        return Path(resolved.control_path) if resolved.control_path else None
 
     # What has to be known before
 

@@ -21,7 +21,7 @@ from sshmux.errors import (
     PromptDeclined,
     ServerHungUp,
 )
-from sshmux.login import dialler
+from sshmux.login import dialler, living
 from sshmux.login.answers import PromptQueue
 from sshmux.login.context import DialLimiter, LoginContext
 from sshmux.login.credentials import Credentials
@@ -96,10 +96,11 @@ class World:
         self.credentials = Credentials()
         monkeypatch.setattr(dialler, "dial", self.dial)
         monkeypatch.setattr(dialler, "ssh_version", self.ssh_version)
-        monkeypatch.setattr(dialler, "hold_foreign", self.hold_foreign)
-        monkeypatch.setattr(dialler, "adopt", self.adopt)
-        monkeypatch.setattr(dialler, "still_works", self.still_works)
         monkeypatch.setattr(dialler, "resolved_now", self.resolved_now)
+        monkeypatch.setattr(living, "hold_foreign", self.hold_foreign)
+        monkeypatch.setattr(living, "adopt", self.adopt)
+        monkeypatch.setattr(living, "still_works", self.still_works)
+        monkeypatch.setattr(living, "resolved_now", self.resolved_now)
 
     async def ssh_version(self, program: str) -> tuple[int, int]:
         return self.version
