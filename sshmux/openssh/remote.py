@@ -94,9 +94,9 @@ def command_line(
 
     Raises `ConfigError` for NUL, an empty command, or a bad variable name.
     """
-    line = command if isinstance(command, str) else _quote_all(command, shell)
-    if not line.strip():
-        raise ConfigError("the command is empty: give a command to run")
+    check_command(command)
+    words = (quote(word, shell) for word in command)
+    line = command if isinstance(command, str) else " ".join(words)
     if cwd is not None:
         # Not `exit 1`: tcsh goes on after an `exit` that is not the last command of the line.
         line = f"cd {_directory(cwd, shell)} || exec false; {line}"
@@ -107,11 +107,23 @@ def command_line(
     return line
 
 
-def _quote_all(words: Sequence[str], shell: Shell) -> str:
+def check_command(command: object) -> None:
+    """A str, or words; bytes are neither. Raises `ConfigError`."""
+    if isinstance(command, str):
+        words: Sequence[object] = (command,)
+        if not command.strip():
+            raise ConfigError("the command is empty: give a command to run")
+    elif isinstance(command, Sequence) and not isinstance(command, bytes | bytearray | memoryview):
+        words = command
+        if not words:
+            raise ConfigError("the command is empty: give a command to run")
+    else:
+        raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
     for word in words:
         if not isinstance(word, str):
             raise ConfigError(f"command word {word!r}: a sequence holds str only")
-    return " ".join(quote(word, shell) for word in words)
+        if "\0" in word:
+            raise ConfigError("the command has a NUL character in it: no shell can take that")
 
 
 def _directory(path: str, shell: Shell) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..errors import ConfigError
-from ..openssh.remote import check_variable
+from ..openssh.remote import check_command, check_variable
 
 
 def check_request(command: object, env: object, cwd: object) -> None:
@@ -18,25 +18,6 @@ def check_request(command: object, env: object, cwd: object) -> None:
         raise ConfigError(f"cwd={cwd!r}: use a str, the path of a directory on the remote")
     if cwd is not None and "\0" in cwd:
         raise ConfigError(f"cwd={cwd!r} has a NUL character in it: no path can have that")
-
-
-def check_command(command: object) -> None:
-    """A str, or words; bytes are neither."""
-    if isinstance(command, str):
-        words: Sequence[object] = (command,)
-        if not command.strip():
-            raise ConfigError("the command is empty: give a command to run")
-    elif isinstance(command, Sequence) and not isinstance(command, bytes | bytearray | memoryview):
-        words = command
-        if not words:
-            raise ConfigError("the command is empty: give a command to run")
-    else:
-        raise ConfigError(f"command {command!r}: use a str, or a sequence of str")
-    for word in words:
-        if not isinstance(word, str):
-            raise ConfigError(f"command word {word!r}: a sequence holds str only")
-        if "\0" in word:
-            raise ConfigError("the command has a NUL character in it: no shell can take that")
 
 
 def check_env(env: object) -> None:

@@ -158,7 +158,9 @@ class Link:
                     return await self._verdict.judge(execution)
                 pause = next(pauses, 0.0) if self._settling(left) else 0.0
                 if not pause:
-                    pause = others.pause() or self._learn_limit(left)
+                    pause = others.pause()
+                if not pause:
+                    self._learn_limit(left)
             finally:
                 self.gate.leave()
             if pause:
@@ -175,8 +177,7 @@ class Link:
         """Whether the server may count a session that is over: for a moment longer than we do."""
         return self.gate.left != left or self._loop.time() - self._ended_at < _SETTLED
 
-    def _learn_limit(self, left: int) -> float:
-        """Notes that the server takes no more; no pause is needed before the next try."""
+    def _learn_limit(self, left: int) -> None:
         if not self.gate.refused(left):
             raise SessionRefused(
                 f"{self.config.address} refuses a session although none is open: its "
@@ -185,7 +186,6 @@ class Link:
         self._facts.max_sessions = self.gate.max_sessions
         self.master.note_limit(self.gate.max_sessions)
         log.info("%s: the server takes %d sessions", self, self.gate.max_sessions)
-        return 0.0
 
     async def control(self, line: str, timeout: float) -> int:
         """Runs a line of our own in the place that is kept for that.

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
 from ...config import ConnectionConfig
 from ...errors import ConnectionLost, Error
@@ -56,7 +56,7 @@ class Master:
     @classmethod
     async def hold(
         cls, config: ConnectionConfig, entry: Entry, record: Record, timeout: float
-    ) -> Master:
+    ) -> Self:
         """Takes the lease on the master behind `entry`, and writes down that it is ours.
 
         Raises `OSError` when nothing listens, `TimeoutError` when it does not answer.
@@ -64,7 +64,7 @@ class Master:
         master = cls(config, entry, record)
         # The event loop holds the lease; the lease must not hold the master, or a forgotten
         # one would never be collected, and never leave.
-        ref = weakref.ref(master)
+        ref: weakref.ref[Master] = weakref.ref(master)
         lease, pid = await Lease.take(entry.socket, lambda: _lost(ref), timeout)
         master._lease = lease
         master._inode = _inode(master._path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
+from typing import Self
 
 from ...config import ConnectionConfig
 from ...errors import Error
@@ -29,14 +30,13 @@ class SharedMaster(Master):
     @classmethod
     async def share(
         cls, config: ConnectionConfig, entry: Entry, record: Record, hold: Hold, timeout: float
-    ) -> SharedMaster:
+    ) -> Self:
         """Takes a lease on it beside a hold, which is closed with it. Raises as `hold`."""
         try:
             master = await cls.hold(config, entry, record, timeout)
         except BaseException:
             hold.close()
             raise
-        assert isinstance(master, SharedMaster)  # noqa: S101 - hold() makes what it is asked for
         master._hold = hold
         return master
 

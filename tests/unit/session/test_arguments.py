@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sshmux import ConfigError
-from sshmux.session.arguments import check_command, check_encoding, input_bytes
+from sshmux.openssh.remote import check_command
+from sshmux.session.arguments import check_encoding, input_bytes
 
 
 @pytest.mark.parametrize("command", [b"true", bytearray(b"true"), 5, None, {"true"}])
