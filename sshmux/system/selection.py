@@ -197,7 +197,7 @@ def _name(text: bytes, whole: str | bytes) -> Name:
                 raise ConfigError(f"pattern {whole!r}: nothing is behind the backslash")
             found.append(frozenset(text[at : at + 1]))
             at += 1
-        elif byte == b"[" and (end := _end_of_set(text, at)) is not None:
+        elif byte == b"[" and (end := end_of_set(text, at)) is not None:
             found.append(_set(text[at:end], whole))
             at = end + 1
         else:
@@ -205,8 +205,8 @@ def _name(text: bytes, whole: str | bytes) -> Name:
     return tuple(found)
 
 
-def _end_of_set(text: bytes, at: int) -> int | None:
-    """Where the bracket that closes a set is. None: it is no set."""
+def end_of_set(text: bytes, at: int) -> int | None:
+    """Where the bracket is that closes a shell's set, which begins at `at`. None: it is no set."""
     if text[at : at + 1] in (b"!", b"^"):
         at += 1
     if text[at : at + 1] == b"]":

@@ -20,12 +20,10 @@ from ..errors import SourceNotFound, TransferError
 from ..system.links import stays_inside
 from ..system.selection import Selection
 from ..text import logger
+from .part import DIRECTORY, INTO
 from .scripts import DEEPEST
 
 log = logger("sshmux.transfer")
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_INTO = 0o700  # what the owner of a directory needs to fill it
 
 
 @dataclass
@@ -144,10 +142,10 @@ class Arrival:
         self, at: int, name: bytes, path: bytes, now: os.stat_result, depth: int
     ) -> None:
         wanted = self._wanted(now.st_mode) | self._inherited
-        if wanted & _INTO != _INTO:
+        if wanted & INTO != INTO:
             self._modes[path] = wanted  # until it is in its place we must be able to change it
-        if stat.S_IMODE(now.st_mode) != wanted | _INTO:
-            os.chmod(name, wanted | _INTO, dir_fd=at)
+        if stat.S_IMODE(now.st_mode) != wanted | INTO:
+            os.chmod(name, wanted | INTO, dir_fd=at)
         with _opened(name, at) as below:
             self._check(below, path, depth + 1)
 
@@ -240,12 +238,12 @@ class Arrival:
         new, former = os.fstat(source), os.fstat(into)
         mode = stat.S_IMODE(former.st_mode)
         mine = former.st_uid == os.geteuid()
-        if mine and mode & _INTO != _INTO:
-            os.fchmod(into, mode | _INTO)
+        if mine and mode & INTO != INTO:
+            os.fchmod(into, mode | INTO)
         try:
             self._move(source, into, path)
         finally:
-            if mine and mode & _INTO != _INTO:
+            if mine and mode & INTO != INTO:
                 os.fchmod(into, mode)
         if self.preserve and mine:
             os.fchmod(into, stat.S_IMODE(new.st_mode))
@@ -294,7 +292,7 @@ def _opened(path: bytes, at: int | None = -1) -> Iterator[int]:
     Parameters:
         at: the directory that it is in; None: links in it are followed.
     """
-    flags = _DIRECTORY & ~os.O_NOFOLLOW if at is None else _DIRECTORY
+    flags = DIRECTORY & ~os.O_NOFOLLOW if at is None else DIRECTORY
     directory = os.open(path, flags, dir_fd=at if at is not None and at >= 0 else None)
     try:
         yield directory

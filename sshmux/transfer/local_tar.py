@@ -142,8 +142,7 @@ def _environment(holes: bool) -> dict[str, str]:
 
 def knows_holes() -> bool:
     """Whether it can unpack an archive that tells of holes. (BusyBox's cannot.)"""
-    found = os.path.basename(os.path.realpath(shutil.which("tar") or ""))
-    return found in ("tar", "gtar", "bsdtar")
+    return _program() in ("tar", "gtar", "bsdtar")
 
 
 def unpacking(into: str, *, preserve: bool) -> list[str]:
@@ -152,12 +151,16 @@ def unpacking(into: str, *, preserve: bool) -> list[str]:
     Never access lists, extended attributes or flags, which bsdtar, macOS's, sets with `-p`.
     """
     own, after = ["-i"] if _is_gnu() else [], list[str]()
-    if os.path.basename(os.path.realpath(shutil.which("tar") or "")) == "bsdtar":
+    if _program() == "bsdtar":
         after = ["--no-acls", "--no-xattrs", "--no-fflags"]
     return ["tar", *own, "-xpof" if preserve else "-xmof", "-", *after, "-C", into]
 
 
 def _is_gnu() -> bool:
     """Whether it can read one archive behind another, as busybox's tar on the remote makes them."""
-    found = os.path.realpath(shutil.which("tar") or "")
-    return sys.platform == "linux" and os.path.basename(found) == "tar"
+    return sys.platform == "linux" and _program() == "tar"
+
+
+def _program() -> str:
+    """What the tar of this machine really is called: "tar", "bsdtar", "busybox"."""
+    return os.path.basename(os.path.realpath(shutil.which("tar") or ""))

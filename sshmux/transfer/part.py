@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 PREFIX = ".sshmux-"  # of what is ours, and gone in the end
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_INTO = 0o700  # what the owner of a directory needs to fill it
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+INTO = 0o700  # what the owner of a directory needs to fill it
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Part:
 def make_part(beside: str) -> Part:
     """Makes one, where what arrives can be renamed from. Raises `OSError`."""
     path = tempfile.mkdtemp(prefix=PREFIX, suffix="-part", dir=beside)
-    part = Part(path, os.open(path, _DIRECTORY))
+    part = Part(path, os.open(path, DIRECTORY))
     at = part.descriptor
     found, above = os.fstat(at), os.stat("..", dir_fd=at)
     ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077 and not os.listdir(at)
@@ -69,7 +69,7 @@ def remove(part: Part) -> None:
     """
     with contextlib.suppress(OSError):
         top, numbers = part.descriptor, iter(range(2**62))
-        os.fchmod(top, _INTO)
+        os.fchmod(top, INTO)
         while names := os.listdir(top):
             for name in names:
                 _remove_one(top, os.fsencode(name), numbers)
@@ -82,14 +82,14 @@ def _remove_one(top: int, name: bytes, numbers: Iterator[int]) -> None:
         os.unlink(name, dir_fd=top)
         return
     with contextlib.suppress(OSError):
-        os.chmod(name, _INTO, dir_fd=top)
-    at = os.open(name, _DIRECTORY, dir_fd=top)
+        os.chmod(name, INTO, dir_fd=top)
+    at = os.open(name, DIRECTORY, dir_fd=top)
     try:
         for text in os.listdir(at):
             below = os.fsencode(text)
             if stat.S_ISDIR(os.stat(below, dir_fd=at, follow_symlinks=False).st_mode):
                 with contextlib.suppress(OSError):
-                    os.chmod(below, _INTO, dir_fd=at)  # to be moved, its `..` changes
+                    os.chmod(below, INTO, dir_fd=at)  # to be moved, its `..` changes
                 os.rename(below, b"%d~" % next(numbers), src_dir_fd=at, dst_dir_fd=top)
             else:
                 os.unlink(below, dir_fd=at)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from ..system.selection import end_of_set
+
 _LONGEST = 4096  # bytes of a path (PATH_MAX): a longer one is no file's
 _MAGIC = re.compile(r"[*?\[]")
 _CLASSES = {
@@ -83,7 +85,7 @@ def wildcard(pieces: Sequence[str]) -> str:
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
     pieces: list[list[str]] = [[]]
-    at = 0
+    raw, at = pattern.encode("latin-1"), 0
     while at < len(pattern):
         letter = pattern[at]
         at += 1
@@ -94,28 +96,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         elif letter == "\\" and at < len(pattern):
             pieces[-1].append(re.escape(pattern[at]))
             at += 1
-        elif letter == "[" and (end := _end_of_set(pattern, at)) is not None:
+        elif letter == "[" and (end := end_of_set(raw, at)) is not None:
             pieces[-1].append(_set(pattern[at:end]))
             at = end + 1
         else:
             pieces[-1].append(re.escape(letter))
     return re.compile(wildcard(["".join(piece) for piece in pieces]), re.DOTALL)
-
-
-def _end_of_set(pattern: str, at: int) -> int | None:
-    """Where the bracket that closes a set is. None: it is no set."""
-    if pattern[at : at + 1] in ("!", "^"):
-        at += 1
-    if pattern[at : at + 1] == "]":
-        at += 1
-    while at < len(pattern):
-        if found := _CLASS.match(pattern, at):
-            at = found.end()
-        elif pattern[at] == "]":
-            return at
-        else:
-            at += 2 if pattern[at] == "\\" else 1
-    return None
 
 
 def _set(text: str) -> str:

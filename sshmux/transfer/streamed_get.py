@@ -117,18 +117,7 @@ async def _fetch_unseen(job: _Get, remote: Remote, flags: str) -> ScriptResult:
             job.check(said)
             await job.take(remote)
 
-    waiting = [first]
-
-    async def work(lane: Remote) -> None:
-        if waiting:
-            await waiting.pop()()
-        else:
-            await told.wait()
-            await job.take(lane)
-
-    await job.lanes.work(work)
-    if job.queue:
-        await job.move()
+    await job.begin(first, told)
     return found[0]
 
 

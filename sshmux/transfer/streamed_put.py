@@ -101,19 +101,7 @@ async def _make_part(job: _Put, place: Sequence[str], size: int) -> bool:
         job.check(said)
         await job.take(job.lanes.own)
 
-    waiting = [first]
-
-    async def work(lane: Remote) -> None:
-        if waiting:
-            await waiting.pop()()
-        else:
-            await made.wait()
-            if job.part:
-                await job.take(lane)
-
-    await job.lanes.work(work)
-    if job.queue:
-        await job.move()
+    await job.begin(first, made)
     return not single
 
 

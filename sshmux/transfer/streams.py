@@ -7,6 +7,7 @@ and asked for by all others: a pool's connections may lead to different hosts.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from collections import deque
@@ -56,6 +57,25 @@ class Job:
         if self.queue:  # what those left behind that lead to another host
             own = [each for each in self.lanes.remotes if self.lanes.is_own(each)]
             await self.lanes.work(self.take, own)
+
+    async def begin(self, first: Callable[[], Awaitable[None]], told: asyncio.Event) -> None:
+        """Moves all of it, when only the first session can tell what there is to do.
+
+        Parameters:
+            first: what the first one does; the others begin once `told` is set.
+        """
+        waiting = [first]
+
+        async def work(lane: Remote) -> None:
+            if waiting:
+                await waiting.pop()()
+            else:
+                await told.wait()
+                await self.take(lane)
+
+        await self.lanes.work(work)
+        if self.queue:
+            await self.move()
 
     async def take(self, remote: Remote) -> None:
         """Moves one piece of the queue after the other."""
