@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,17 @@ def module_name(path: Path) -> str:
 
 
 SOURCES = {module_name(path): path for path in ROOT.rglob("*.py")}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.items()}
 
 
+# Read where a test asks for them: each worker of pytest-xdist imports this module.
+
+
+@functools.cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(SOURCES[name].read_text("utf-8"))
+
+
+@functools.cache
 def imports_of(name: str) -> list[Import]:
     package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
     found = []
@@ -53,11 +62,9 @@ def imports_of(name: str) -> list[Import]:
                 inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
                 visit(child, runtime, top and not inside)
 
-    visit(TREES[name], True, True)
+    visit(tree_of(name), True, True)
     return found
 
-
-IMPORTS = {name: imports_of(name) for name in SOURCES}
 
 # Lower floors first, a package a floor. The packages inside openssh have floors of their own below.
 FLOORS = [
@@ -105,7 +112,7 @@ def room(name: str) -> str:
 
 
 def imports_inside(name: str) -> list[str]:
-    found = [each.imported for each in IMPORTS[name]]
+    found = [each.imported for each in imports_of(name)]
     return [each for each in found if each.startswith("sshmux.")]
 
 
@@ -139,7 +146,7 @@ def test_imports_inside_openssh_go_down_or_stay_in_the_package(name: str) -> Non
 def test_no_module_imports_the_front_door() -> None:
     """`import sshmux` inside would make every module a part of one circle."""
     guests = {"sshmux.testing", "sshmux.cli"}
-    for name, found in IMPORTS.items():
+    for name, found in ((name, imports_of(name)) for name in SOURCES):
         if not any(name.startswith(guest) for guest in guests):
             assert "sshmux" not in {each.imported for each in found if each.at_runtime}, name
 
@@ -147,7 +154,7 @@ def test_no_module_imports_the_front_door() -> None:
 def test_there_are_no_circles_not_even_for_the_type_checker() -> None:
     graph = {
         name: {each.imported for each in found if each.imported in SOURCES and name != "sshmux"}
-        for name, found in IMPORTS.items()
+        for name, found in ((name, imports_of(name)) for name in SOURCES)
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
@@ -190,13 +197,13 @@ INPUT_OUTPUT = {
 
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_import_no_input_and_output(name: str) -> None:
-    assert not {each.imported.partition(".")[0] for each in IMPORTS[name]} & INPUT_OUTPUT
+    assert not {each.imported.partition(".")[0] for each in imports_of(name)} & INPUT_OUTPUT
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_ask_the_system_nothing(name: str) -> None:
     allowed = {"PathLike", "fspath"} | ({"access", "R_OK"} if name == "sshmux.config" else set())
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os":
             assert node.attr in allowed, ast.unparse(node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -206,8 +213,8 @@ def test_pure_modules_ask_the_system_nothing(name: str) -> None:
 def uses(name: str, module: str, attribute: str) -> bool:
     """Whether a module's source names `attribute` of `module`, in whatever way."""
     last = module.rpartition(".")[2]
-    imported = any(each.imported == module for each in IMPORTS[name])
-    for node in ast.walk(TREES[name]):
+    imported = any(each.imported == module for each in imports_of(name))
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Attribute):
             whose = ast.unparse(node.value).rpartition(".")[2]
             if imported and (whose, node.attr) == (last, attribute):
@@ -230,7 +237,7 @@ def test_one_module_dials() -> None:
 def test_one_function_dials() -> None:
     callers = [
         function.name
-        for function in ast.walk(TREES["sshmux.openssh.control.dial"])
+        for function in ast.walk(tree_of("sshmux.openssh.control.dial"))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "argv.master"
@@ -243,7 +250,7 @@ def test_every_command_line_but_two_goes_through_the_guard() -> None:
         function.name: {
             ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)
         }
-        for function in TREES["sshmux.openssh.argv"].body
+        for function in tree_of("sshmux.openssh.argv").body
         if isinstance(function, ast.FunctionDef) and not function.name.startswith("_")
     }
     unguarded = {name for name, calls in makers.items() if "guard" not in calls}
@@ -256,7 +263,7 @@ STARTERS = {"Popen", "run", "check_output", "check_call", "call"}
 
 def test_ssh_is_started_from_argv_and_from_nowhere_else() -> None:
     """A literal list that begins with ssh would be a command line without the rules."""
-    for name, tree in TREES.items():
+    for name, tree in ((name, tree_of(name)) for name in SOURCES):
         if name.startswith(("sshmux.testing", "sshmux.cli")) or name == "sshmux.openssh.argv":
             continue
         for node in ast.walk(tree):
@@ -268,7 +275,7 @@ def test_ssh_is_started_from_argv_and_from_nowhere_else() -> None:
 def test_processes_are_started_in_two_places() -> None:
     starters = {
         name
-        for name, tree in TREES.items()
+        for name, tree in ((name, tree_of(name)) for name in SOURCES)
         if not name.startswith(("sshmux.testing", "sshmux.cli"))
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
