@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(400)
 
 TEXT = "echo ran >>../../runs"
 AT_ONCE = 4  # programs
-LEAST = 12  # steps that there are at least: otherwise this test sees too few of them
+LEAST = 12  # a step that there is at least: otherwise this test sees too few of them
 
 # What the remote does for a submission, and where it is caught: before these words.
 MARKS = {
@@ -176,22 +176,39 @@ async def place(scheduler: tuple[str, dict[str, str]], base: Path) -> AsyncItera
             yield Place(server, manager, name, base)
 
 
-@pytest.mark.parametrize("key", ["", "again"])
+KEYS = ["", "again"]
+WAYS = [(scheduler, key) for scheduler in ("shell", "slurm") for key in KEYS]
+
+
+@pytest.fixture(
+    params=[False, pytest.param(True, marks=pytest.mark.soak)], ids=["one in four", "all"]
+)
+def moments(
+    request: pytest.FixtureRequest, key: str, scheduler: tuple[str, dict[str, str]]
+) -> slice:
+    """Of the moments, each in one of the four ways; scripts/soak kills at all of them in each."""
+    return slice(None) if request.param else slice(WAYS.index((scheduler[0], key)), None, len(WAYS))
+
+
+@pytest.mark.parametrize("key", KEYS)
 async def test_the_program_is_killed_at_each_step(
-    key: str, scheduler: tuple[str, dict[str, str]], tmp_path: Path
+    key: str, moments: slice, scheduler: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:
     """Before and after each thing that it writes down, and each command that it runs."""
+    steps = iter(range(1, 1000)[moments])
     async with place(scheduler, tmp_path) as here:
 
         async def one(number: int) -> bool:
             killed, directory = await here.killed(number, key)
             await here.goes_on(directory, key)
+            if killed:
+                last.append(number)
             return killed
 
-        first = 1
-        while all(await asyncio.gather(*(one(first + each) for each in range(AT_ONCE)))):
-            first += AT_ONCE
-        assert first + AT_ONCE > LEAST
+        last: list[int] = []
+        while all(await asyncio.gather(*(one(next(steps)) for _ in range(AT_ONCE)))):
+            pass
+        assert max(last) >= LEAST, last
     for runs in tmp_path.glob("*/jobs/runs"):  # none has begun once more meanwhile
         assert runs.read_text() == "ran\n", runs
 
@@ -200,11 +217,11 @@ def marks(scheduler: str) -> dict[str, tuple[object, str, str]]:
     return {**MARKS, **(SHELL_MARKS if scheduler == "shell" else SLURM_MARKS)}
 
 
-@pytest.mark.parametrize("key", ["", "again"])
+@pytest.mark.parametrize("key", KEYS)
 async def test_the_program_is_killed_while_the_remote_works(
-    key: str, scheduler: tuple[str, dict[str, str]], tmp_path: Path
+    key: str, moments: slice, scheduler: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    """At each thing that its command does over there."""
+    """At each thing that its command does on the remote."""
     async with place(scheduler, tmp_path) as here:
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -215,8 +232,8 @@ async def test_the_program_is_killed_while_the_remote_works(
                 assert killed, name
                 await here.goes_on(directory, key)
 
-        found = marks(here.scheduler)
-        await asyncio.gather(*(one(name, *rest) for name, (_, *rest) in found.items()))
+        found = list(marks(here.scheduler).items())[moments]
+        await asyncio.gather(*(one(name, *rest) for name, (_, *rest) in found))
     for runs in tmp_path.glob("*/jobs/runs"):
         assert runs.read_text() == "ran\n", runs
 

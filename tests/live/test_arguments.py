@@ -432,7 +432,6 @@ def missing(kind: type, rows: dict[str, Row]) -> set[str]:
     return found
 
 
-@pytest.mark.both_engines
 async def test_of_a_connection_and_a_process(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:

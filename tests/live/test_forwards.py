@@ -21,8 +21,6 @@ from sshmux.testing import PrivateServer
 
 from ..support import control_directory, managed, until
 
-pytestmark = pytest.mark.both_engines
-
 DATA = os.urandom(1024 * 1024)
 
 
@@ -87,6 +85,7 @@ async def nobody_listens(port: int) -> None:
 # Every form, with real data
 
 
+@pytest.mark.both_engines
 async def test_a_local_port() -> None:
     async with lent() as connection, echoing() as port:
         async with connection.forward_local_port("127.0.0.1", 0, "127.0.0.1", port) as listener:
@@ -113,6 +112,7 @@ async def test_awaited_and_the_same_port_again() -> None:
             assert listener.get_port() == chosen
 
 
+@pytest.mark.both_engines
 async def test_unix_sockets_here(tmp_path: Path) -> None:
     there, here = tmp_path / "service", tmp_path / "here"
     async with lent() as connection, echoing() as port, echoing(there):
@@ -127,6 +127,7 @@ async def test_unix_sockets_here(tmp_path: Path) -> None:
             await through_port(listener.get_port())
 
 
+@pytest.mark.both_engines
 async def test_a_remote_port() -> None:
     async with lent() as connection, echoing() as port:
         async with connection.forward_remote_port("127.0.0.1", 0, "127.0.0.1", port) as listener:
@@ -140,6 +141,7 @@ async def test_a_remote_port() -> None:
         await through_port(other.get_port())
 
 
+@pytest.mark.both_engines
 async def test_unix_sockets_over_there(tmp_path: Path) -> None:
     here, there = tmp_path / "service", tmp_path / "there"
     async with lent() as connection, echoing() as port, echoing(here):
@@ -153,6 +155,7 @@ async def test_unix_sockets_over_there(tmp_path: Path) -> None:
             await through_port(listener.get_port())
 
 
+@pytest.mark.both_engines
 async def test_socks() -> None:
     async with lent() as connection, echoing() as port:
         async with connection.forward_socks("127.0.0.1", 0) as listener:
@@ -166,6 +169,7 @@ async def test_socks() -> None:
             await exchange(reader, writer)
 
 
+@pytest.mark.both_engines
 async def test_open_connection(tmp_path: Path) -> None:
     there = tmp_path / "service"
     async with lent() as connection, echoing() as port, echoing(there):
@@ -205,6 +209,7 @@ async def test_the_other_side_ends_first() -> None:
 # What is refused
 
 
+@pytest.mark.both_engines
 async def test_a_busy_port(tmp_path: Path) -> None:
     async with lent() as connection, echoing() as port:
         with pytest.raises(ChannelListenError, match="already in use") as failed:
@@ -244,6 +249,7 @@ async def test_a_connection_that_is_refused(tmp_path: Path) -> None:
             writer.close()
 
 
+@pytest.mark.both_engines
 async def test_forbidden() -> None:
     async with lent(AllowTcpForwarding="no", AllowStreamLocalForwarding="no") as connection:
         async with echoing() as port:
@@ -422,6 +428,7 @@ async def test_they_end_with_a_connection_of_ones_own(tmp_path: Path) -> None:
         assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.both_engines
 async def test_the_master_is_killed(tmp_path: Path) -> None:
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
         async with echoing() as port, await manager.connect(1) as connection:
@@ -441,6 +448,7 @@ async def test_the_master_is_killed(tmp_path: Path) -> None:
         assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.both_engines
 async def test_a_master_that_stays_keeps_no_forward() -> None:
     async with PrivateServer(login_shell="/bin/sh") as server, echoing() as port:
         with control_directory() as directory:
@@ -460,6 +468,7 @@ async def test_a_master_that_stays_keeps_no_forward() -> None:
                 await other.disconnect(1)
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("remote", [False, True])
 async def test_cancelled_as_it_opens(remote: bool) -> None:
     async with lent() as connection, echoing() as port:
@@ -487,6 +496,7 @@ async def test_cancelled_as_it_opens(remote: bool) -> None:
         await connection.run("true", check=True)
 
 
+@pytest.mark.both_engines
 async def test_a_frozen_master_is_not_waited_for_for_ever() -> None:
     async with PrivateServer(login_shell="/bin/sh") as server:
         async with managed(server, register={"timeout": 5}) as manager:

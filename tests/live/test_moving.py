@@ -207,7 +207,6 @@ async def _no_sftp(server: PrivateServer, conn: Connection) -> None:
             await conn.start_sftp_client(server=command)
 
 
-@pytest.mark.both_engines
 @pytest.mark.parametrize("what", list(CASES))
 async def test_of_a_row(what: str, server: PrivateServer) -> None:
     async with connected(server) as conn:

@@ -23,7 +23,6 @@ from sshmux.testing import PrivateServer
 
 from ..support import managed, nap, sleepers, until
 
-pytestmark = pytest.mark.both_engines
 DATA = bytes(range(256)) * 1024  # more than a pipe holds
 
 
@@ -71,6 +70,7 @@ async def words() -> AsyncIterator[Any]:
 # What it reads
 
 
+@pytest.mark.both_engines
 async def test_objects_as_stdin(server: PrivateServer, tmp_path: Path) -> None:
     plain, packed = tmp_path / "plain", tmp_path / "packed.gz"
     plain.write_bytes(DATA)
@@ -160,6 +160,7 @@ async def test_without_send_eof_its_input_goes_on(server: PrivateServer, tmp_pat
 # What it writes to
 
 
+@pytest.mark.both_engines
 async def test_objects_as_stdout_and_stderr(server: PrivateServer, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(DATA)
     command = f"cat {tmp_path}/data; cat {tmp_path}/data >&2"
@@ -196,6 +197,7 @@ async def test_objects_as_stdout_and_stderr(server: PrivateServer, tmp_path: Pat
         assert (tmp_path / "copy").read_bytes() == DATA
 
 
+@pytest.mark.both_engines
 async def test_a_given_pipe_or_socket_is_closed_at_the_end(server: PrivateServer) -> None:
     async with connected(server) as connection:
         for recv_eof in (True, False):
@@ -328,6 +330,7 @@ async def test_an_object_that_takes_nothing_keeps_no_connection(server: PrivateS
 # How it ended
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("name", ["TERM", "KILL", "INT", "USR1"])
 async def test_the_signal_that_ended_it_has_its_name(server: PrivateServer, name: str) -> None:
     seconds = nap()

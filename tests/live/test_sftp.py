@@ -22,8 +22,6 @@ from sshmux.testing import PrivateServer
 from ..dropbear import Dropbear, missing
 from ..support import control_directory, managed, nothing_left
 
-pytestmark = pytest.mark.both_engines
-
 NAMES = [
     *["plain", "with space", 'it\'s "quoted"', "line\nbreak", "-dash", "$HOME;`id`", "a*b?[c]"],
     *["ünï", os.fsdecode(b"not-utf8-\xff\xfe"), ".hidden", "back\\slash", "x" * 255],
@@ -63,6 +61,7 @@ def digest(path: Path) -> str:
 # Its beginning and its end
 
 
+@pytest.mark.both_engines
 async def test_three_ways_to_start(there: Path) -> None:
     async with lent() as connection:
         async with connection.start_sftp_client() as sftp:
@@ -170,6 +169,7 @@ async def test_names_in_bytes_only(there: Path) -> None:
                 await sftp.listdir(str(there))
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("size", [0, 1, 32768, 261_120, 261_121, 12_345_678])
 async def test_sizes(size: int, there: Path, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(os.urandom(size))

@@ -17,8 +17,6 @@ from sshmux.testing import PrivateServer, WrapperMissing
 
 from ..support import managed, nap, sleepers, until
 
-pytestmark = pytest.mark.both_engines
-
 LOGIN_SHELLS = ["sh", "bash", "dash", "zsh", "ksh", "tcsh", "fish"]
 
 
@@ -50,6 +48,7 @@ async def pid_of(shell: RemoteShell) -> str:
     return str((await shell.run("echo $$")).stdout)
 
 
+@pytest.mark.both_engines
 async def test_it_tells_what_run_tells(shell: RemoteShell, conn: Connection) -> None:
     for command in ("printf 'a\\0b'; echo e >&2; exit 3", ["printf", "%s", "it's\n\\n"], "true"):
         one = await shell.run(command, encoding=None)
@@ -105,6 +104,7 @@ async def test_tasks_take_turns_in_order(shell: RemoteShell) -> None:
     assert ended == list(range(9))
 
 
+@pytest.mark.both_engines
 async def test_a_timeout_ends_the_command_and_leaves_the_shell(shell: RemoteShell) -> None:
     pid = await pid_of(shell)
     with pytest.raises(sshmux.ProcessTimeout, match="ended on the remote") as late:
@@ -191,6 +191,7 @@ async def test_the_connection_ends_it(manager: ConnectionManager) -> None:
         await shell.run("true")
 
 
+@pytest.mark.both_engines
 async def test_a_lost_link_is_told(server: PrivateServer, engine: str) -> None:
     async with managed(server) as manager, manager.get_connection(1) as conn:
         async with conn.create_shell() as shell:
@@ -203,6 +204,7 @@ async def test_a_lost_link_is_told(server: PrivateServer, engine: str) -> None:
                 await shell.run("true")
 
 
+@pytest.mark.both_engines
 async def test_a_closed_shell_leaves_no_session(shell: RemoteShell, conn: Connection) -> None:
     pid = (await pid_of(shell)).strip()
     shell.close()

@@ -23,8 +23,6 @@ from sshmux.transfer.pieces import MIB, SMALL
 from ..support import managed, processes, until
 from .test_transfer import begun, small
 
-pytestmark = pytest.mark.both_engines
-
 SIZE = 64 * MIB + 12345
 # An eighth of what is called large: enough where nothing has to last for a while.
 LESS = SIZE // 8
@@ -275,6 +273,7 @@ async def test_a_server_that_takes_few_sessions(most: int, here: Path, there: Pa
     assert os.listdir(there) == ["b"]
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("trouble", ["cancel", "own", "other", "server"])
 async def test_half_way(up: bool, trouble: str, here: Path, there: Path) -> None:

@@ -24,8 +24,6 @@ from sshmux.testing import PrivateServer
 
 from ..support import managed, processes, until, zeros
 
-pytestmark = pytest.mark.both_engines
-
 NAMES = [
     *["plain", "with space", 'it\'s "quoted"', "line\nbreak", "-dash", "$HOME;`id`", "a*b?[c]"],
     *["ünï", os.fsdecode(b"not-utf8-\xff\xfe"), ".hidden", "back\\slash", "!bang"],
@@ -211,6 +209,7 @@ async def test_an_interrupted_one_goes_on(here: Path, there: Path) -> None:
 # Trees
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/tcsh", "/usr/bin/fish", "/bin/zsh"])
 async def test_a_tree_there_and_back(shell: str, here: Path, there: Path) -> None:
     (here / "top").mkdir()

@@ -16,8 +16,6 @@ from sshmux import Connection
 
 from .test_transfer import lent, tree
 
-pytestmark = pytest.mark.both_engines
-
 Move = Callable[..., Awaitable[Any]]
 
 
