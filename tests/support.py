@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,35 @@ from sshmux.testing import PrivateServer
 PATIENCE = 20.0  # seconds until something that has to happen is taken for a failure
 
 
+def _living(words: Sequence[str]) -> Iterator[psutil.Process]:
+    """Living processes with all these in their command lines, this one left out.
+
+    Not by psutil where there is a /proc: it reads five files of each process, and many tests look.
+    """
+    if not Path("/proc/self/cmdline").exists():
+        for process in psutil.process_iter(["cmdline", "status"]):
+            line = process.info["cmdline"] or []
+            dead = process.info["status"] == psutil.STATUS_ZOMBIE
+            if not dead and all(any(word in part for part in line) for word in words):
+                yield process
+        return
+    wanted = [os.fsencode(word) for word in words]
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # it may be ending at this moment
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                raw = file.read()  # empty: it has ended, and its parent does not know yet
+            if raw and all(word in raw for word in wanted):
+                process = psutil.Process(int(name))
+                line = [os.fsdecode(part) for part in raw.removesuffix(b"\0").split(b"\0")]
+                process.info = {"cmdline": line}  # as process_iter does
+                yield process
+
+
 def processes(word: str) -> list[psutil.Process]:
     """Living processes with `word` in their command line, this one left out."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        if process.pid == os.getpid() or process.info["status"] == psutil.STATUS_ZOMBIE:
-            continue
-        if any(word in part for part in line):
-            found.append(process)
-    return found
+    return list(_living([word]))
 
 
 def helpers() -> list[psutil.Process]:
@@ -102,12 +121,8 @@ def nap() -> str:
 
 def sleepers(seconds: str) -> list[psutil.Process]:
     """Living `sleep SECONDS` processes: commands on the remote, which is here."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        dead = process.info["status"] == psutil.STATUS_ZOMBIE
-        if process.info["cmdline"] == ["sleep", seconds] and not dead:
-            found.append(process)
-    return found
+    found = _living(["sleep", seconds])
+    return [process for process in found if process.info["cmdline"] == ["sleep", seconds]]
 
 
 def zeros(path: Path, size: int) -> None:

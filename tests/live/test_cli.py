@@ -19,6 +19,8 @@ import pytest
 
 from sshmux.testing import PrivateServer
 
+from ..support import sleepers
+
 PATIENCE = 20.0  # seconds until something that has to happen is taken for a failure
 
 
@@ -68,15 +70,6 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
-
-
-def sleepers(seconds: str) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline", "status"])
-        if process.info["cmdline"] == ["sleep", seconds]
-        and process.info["status"] != psutil.STATUS_ZOMBIE
-    ]
 
 
 @pytest.fixture

@@ -35,13 +35,12 @@ needs_program = pytest.mark.skipif(
 
 def servers(directory: Path) -> list[psutil.Process]:
     """The sftp-servers that were started in this directory."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        alive = process.info["status"] != psutil.STATUS_ZOMBIE
-        if alive and line[:1] == [PROGRAM] and str(directory) in line:
-            found.append(process)
-    return found
+    found = processes(PROGRAM)
+    return [
+        process
+        for process in found
+        if process.info["cmdline"][0] == PROGRAM and str(directory) in process.info["cmdline"]
+    ]
 
 
 @contextlib.asynccontextmanager
