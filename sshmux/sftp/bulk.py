@@ -34,10 +34,15 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """An open file of the server."""
+    """An open file of the server.
+
+    Attributes:
+        empty: nothing of what it had is left in it.
+    """
 
     handle: bytes
     path: bytes
+    empty: bool = True
 
 
 def block_of(given: int | None, most: int) -> int:
@@ -238,7 +243,7 @@ async def download(
         await asyncio.shield(writing)  # what it raises counts, too
     if gathered:
         await target.do(partial(write_some, gathered, start))
-    if sparse:
+    if sparse or (not target.empty and done < target.size):
         await target.do(partial(_cut, done - size.excess(done)))
     size.check(done)
 
@@ -254,7 +259,7 @@ async def upload(
     sparse: bool,
     progress: Progress | None,
 ) -> None:
-    """A whole file from here into an open, empty one on the remote, which is closed.
+    """A whole file from here into an open one on the remote, which is closed.
 
     It is closed in the same round trip as the last piece is written, so a full file system is asked
     for by the path.
@@ -295,6 +300,9 @@ async def upload(
         if total > at and not size.excess(total):  # it ends with a hole
             await server.fsetstat(handle, SFTPAttrs(size=total))
             confirmed(total - at)
+        elif not target.empty and total < source.size:  # it became shorter on the way
+            await sending.finish()
+            await server.fsetstat(handle, SFTPAttrs(size=total))
         closing = server.closing(handle)
         await sending.finish()
         answer(await closing)  # what closing says counts, too

@@ -255,7 +255,7 @@ class Copy:
         if handler is not None:
             total = item.attrs.size or 0
             progress = _Progress(handler, item.path, self.target.shown(item.place), total)
-        opening = partial(self.target.open, item.place, item.attrs.permissions)
+        opening = partial(self.target.open, item.place, item.attrs)
         await self.move(item, opening, progress)
         if progress is not None and not progress.told:
             progress(0)

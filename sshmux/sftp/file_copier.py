@@ -62,7 +62,7 @@ class SFTPFileCopier:
                 *(self._server, handle, self._size(size), file),
                 block=self._read,
                 most=self._requests(self._read, size),
-                sparse=self._sparse and file.regular,
+                sparse=self._sparse and file.regular and file.empty,
                 progress=progress,
             )
 
@@ -70,11 +70,12 @@ class SFTPFileCopier:
         """From here to there."""
         opening = partial(_open_source, source.path, follow=source.follow)
         async with _here(opening) as file:
+            written = await target()
             await bulk.upload(
-                *(self._server, await target(), self._size(file.size), file),
+                *(self._server, written, self._size(file.size), file),
                 block=self._write,
                 most=self._requests(self._write),
-                sparse=self._sparse and file.size > self._write,
+                sparse=self._sparse and written.empty and file.size > self._write,
                 progress=progress,
             )
 

@@ -41,7 +41,8 @@ class LocalFile:
     Attributes:
         path: what it is called.
         regular: whether it is an ordinary file.
-        size: in bytes, as it was opened.
+        size, mtime: in bytes and seconds, as it was opened.
+        empty: for one that is written: nothing of what it had is left in it.
     """
 
     def __init__(self, descriptor: int, path: bytes) -> None:
@@ -50,7 +51,8 @@ class LocalFile:
         self._last: Future[Any] | None = None
         now = os.fstat(descriptor)
         self.regular = stat.S_ISREG(now.st_mode)
-        self.size = now.st_size
+        self.size, self.mtime = now.st_size, now.st_mtime
+        self.empty = True
 
     def begin(self, function: Callable[[int], T]) -> asyncio.Future[T]:
         """Does something with the descriptor, in a thread. One thing at a time."""
@@ -78,6 +80,11 @@ class LocalFile:
                 os.close(self._descriptor)
             else:
                 last.add_done_callback(lambda _: self.close_now())  # at once, if it is done
+
+    def cut_now(self, size: int) -> None:
+        """Makes it that long: in a thread, before anybody else uses it."""
+        if self.regular:
+            os.ftruncate(self._descriptor, size)
 
     def close_now(self) -> None:
         """Closes it: no thread uses it."""

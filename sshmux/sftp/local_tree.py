@@ -86,7 +86,7 @@ class LocalTree:
             return stat.S_IMODE(found.st_mode)
 
     def open(self, path: bytes, mode: int, *, device: bool = False) -> int:
-        """Opens a file to be written from its start; of a new one, less the umask.
+        """Opens a file to be written, which is not emptied; of a new one, less the umask.
 
         A link in its place is replaced, and so is a file that is not to be written. Raises
         `OSError`, and `SFTPFailure` for what is no file.
@@ -98,7 +98,7 @@ class LocalTree:
             found = None
             with contextlib.suppress(FileNotFoundError):
                 found = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-            flags, mode = _WRITE | os.O_TRUNC | os.O_NOFOLLOW, mode & 0o777
+            flags, mode = _WRITE | os.O_NOFOLLOW, mode & 0o777
             if found is not None:
                 if stat.S_ISLNK(found):
                     os.unlink(name, dir_fd=at)
@@ -141,7 +141,7 @@ def open_named(path: bytes, mode: int) -> int:
     """The same as `LocalTree.open` for a path of the caller's own, whose links are followed."""
     with contextlib.suppress(FileNotFoundError):
         check_type(os.stat(path).st_mode, path, device=True)
-    return checked(os.open(path, _WRITE | os.O_TRUNC, mode & 0o777), path, device=True)
+    return checked(os.open(path, _WRITE, mode & 0o777), path, device=True)
 
 
 def checked(file: int, path: bytes, *, device: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import posixpath
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..errors import (
+    SFTPError,
     SFTPFailure,
     SFTPNoSuchFile,
     SFTPOpUnsupported,
@@ -38,7 +40,8 @@ from .paths import Paths, SFTPPath
 
 _SPECIAL = (FILEXFER_TYPE_FIFO, FILEXFER_TYPE_SOCKET, FILEXFER_TYPE_BLOCK_DEVICE)
 _DEFAULT = 0o666  # permissions of a file whose own are not known
-_WRITE = FXF_WRITE | FXF_CREAT | FXF_TRUNC
+_OPEN = FXF_WRITE | FXF_CREAT
+_WRITE = _OPEN | FXF_TRUNC
 _OWNERS = 0o700  # what the owner of a directory needs to fill it
 
 
@@ -57,8 +60,13 @@ class Target(Protocol):
     def shown(self, path: bytes) -> bytes:
         """The path as the caller sees it."""
 
-    async def open(self, path: bytes, mode: int | None) -> Any:
-        """Opens a file to be written from its start, as that side has it."""
+    async def open(self, path: bytes, source: SFTPAttrs) -> Any:
+        """Opens a file to be written from its start, as that side has it.
+
+        Parameters:
+            source: what is copied. A file that may be that itself, seen from the other side, is not
+                emptied: a home that both machines share, or one machine.
+        """
 
     async def make_directory(self, path: bytes, mode: int | None) -> int | None:
         """Makes a directory. The permissions of one that was there and could not be filled."""
@@ -115,17 +123,22 @@ class LocalTarget:
         """The path as the caller sees it."""
         return self._to if path == self._exact else posixpath.join(self._base, path)
 
-    async def open(self, path: bytes, mode: int | None) -> LocalFile:
+    async def open(self, path: bytes, source: SFTPAttrs) -> LocalFile:
         """Opens a file to be written from its start."""
-        mode = _DEFAULT if mode is None else mode
+        mode = _DEFAULT if source.permissions is None else source.permissions
         exact = path == self._exact
         if exact and self._to.endswith(b"/"):
             raise SFTPFailure("there is no such directory")
 
         def opened() -> LocalFile:
             if exact and self.follow:
-                return LocalFile(open_named(self._to, mode), self._to)
-            return LocalFile(self.tree.open(path, mode, device=exact), self.shown(path))
+                file = LocalFile(open_named(self._to, mode), self._to)
+            else:
+                file = LocalFile(self.tree.open(path, mode, device=exact), self.shown(path))
+            file.empty = not may_be_one(source, SFTPAttrs(size=file.size, mtime=file.mtime))
+            if file.empty and file.size:
+                file.cut_now(0)
+            return file
 
         return await take(opened, LocalFile.close_now)
 
@@ -199,20 +212,21 @@ class RemoteTarget:
         """The path as the caller sees it, and the server."""
         return self._to if path == self._exact else posixpath.join(self._base, path)
 
-    async def open(self, path: bytes, mode: int | None) -> RemoteFile:
+    async def open(self, path: bytes, source: SFTPAttrs) -> RemoteFile:
         """Opens a file to be written from its start.
 
         A link that a tree has in its place is replaced, and so is a file that is not to be written.
         """
-        there, flags = self.shown(path), _WRITE
+        there = self.shown(path)
         if path in self._special:  # opening a FIFO would wait for its reader
             raise SFTPFailure("a device, FIFO or socket is not written to")
+        mode = source.permissions
         attrs = SFTPAttrs(permissions=None if mode is None else mode & 0o777)
         if path in self._links:
             await self._server.remove(there)
-            flags |= FXF_EXCL
+            return RemoteFile(await self._server.open(there, _WRITE | FXF_EXCL, attrs), there)
         try:
-            return RemoteFile(await self._server.open(there, flags, attrs), there)
+            return await self._opened(there, attrs, source)
         except SFTPPermissionDenied:
             found = None
             with contextlib.suppress(SFTPNoSuchFile, SFTPPermissionDenied):
@@ -220,7 +234,31 @@ class RemoteTarget:
             if found != FILEXFER_TYPE_REGULAR:
                 raise
             await self._server.remove(there)
-            return RemoteFile(await self._server.open(there, flags | FXF_EXCL, attrs), there)
+            return RemoteFile(await self._server.open(there, _WRITE | FXF_EXCL, attrs), there)
+
+    async def _opened(self, there: bytes, attrs: SFTPAttrs, source: SFTPAttrs) -> RemoteFile:
+        """Opens it, and empties it unless it may be the source; a new one in one round trip."""
+        # What is there is asked before it is opened, and in the same round trip.
+        looking, opening = self._server.stat(there), self._server.open(there, _OPEN, attrs)
+        found, handle = await asyncio.gather(looking, opening, return_exceptions=True)
+        if isinstance(handle, BaseException):
+            raise handle
+        if isinstance(found, SFTPNoSuchFile):
+            return RemoteFile(handle, there)
+        if isinstance(found, SFTPAttrs):
+            if may_be_one(source, found):
+                return RemoteFile(handle, there, empty=False)
+            if found.size == 0 or found.type == FILEXFER_TYPE_CHAR_DEVICE:
+                return RemoteFile(handle, there)
+        try:
+            await self._server.fsetstat(handle, SFTPAttrs(size=0))
+        except SFTPError:  # it may know no sizes that are set
+            self._server.drop(handle)
+            handle = await self._server.open(there, _WRITE, attrs)
+        except BaseException:
+            self._server.drop(handle)
+            raise
+        return RemoteFile(handle, there)
 
     async def make_directory(self, path: bytes, mode: int | None) -> int | None:
         """Makes a directory; looks at one that is there."""
@@ -284,6 +322,17 @@ class RemoteTarget:
 
     async def end(self) -> None:
         """There is nothing to let go of."""
+
+
+def may_be_one(one: SFTPAttrs, other: SFTPAttrs) -> bool:
+    """Whether two files may be one and the same, seen from two machines, and have content.
+
+    Neither device nor inode are told by SFTP. Two files that only look so lose nothing: of the same
+    size, one is written over the other.
+    """
+    if not one.size or one.size != other.size or one.mtime is None or other.mtime is None:
+        return False
+    return int(one.mtime) == int(other.mtime)
 
 
 def _time(seconds: float | None) -> float | None:
