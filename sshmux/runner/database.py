@@ -149,6 +149,8 @@ class Database:
 
     def register_all(self, manager: Registers) -> list[ClusterRow]:
         """Registers all clusters with a manager; those registered."""
+        if not callable(getattr(manager, "register_cluster", None)):
+            raise ConfigError(f"{manager!r}: give a ConnectionManager")
         rows = self.get_clusters()
         for row in rows:
             manager.register_cluster(row.id, **_keywords(row))

@@ -149,6 +149,8 @@ class Job:
         if not isinstance(self.name, str) or len(self.name) > _NAME_LIMIT or "\0" in self.name:
             raise ConfigError(f"name={self.name!r}: use a text of at most {_NAME_LIMIT} characters")
         _encodable("name", self.name)
+        if not isinstance(self.env, Mapping):
+            raise ConfigError(f"env={self.env!r}: use a mapping of names to values")
         for name, value in self.env.items():
             if not isinstance(name, str) or not _ENV_NAME.match(name):
                 raise ConfigError(f"environment name {name!r}: use letters, digits and '_'")
@@ -214,7 +216,8 @@ class Job:
             text = array
         else:
             numbers: list[Any] = list(array)
-            if any(type(number) is not int for number in numbers):
+            wrong = isinstance(array, bytes | Mapping)
+            if wrong or any(type(number) is not int for number in numbers):
                 raise ConfigError(f"array={array!r}: use whole numbers")
             text = ",".join(map(str, numbers))
         if not _ARRAY.match(text) or not array_indices(text):
@@ -245,7 +248,8 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         check_seconds("min_interval", self.min_interval, positive=True)
-        if not isinstance(self.scheduler, str) or not self.scheduler:
+        named = isinstance(self.scheduler, str) and self.scheduler.isprintable()
+        if not named or not self.scheduler:
             raise ConfigError(f"scheduler={self.scheduler!r}: use 'auto', 'shell', 'slurm', …")
         if self.watch not in ("auto", "poll"):
             raise ConfigError(f"watch={self.watch!r}: use 'auto' or 'poll'")

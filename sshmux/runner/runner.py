@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from ..checks import check_seconds
+from ..checks import check_function, check_seconds
 from ..errors import ConfigError, JobError, JobNotFound
 from ..errors import TimeoutError as Timeout
 from . import outputs, scripts
@@ -102,6 +102,8 @@ class RemoteRunner:
             What `ConnectionManager.get_connection` and `Connection.run` raise: then `recover()`,
             or the same call with the same key, goes on.
         """
+        if key is not None and not isinstance(key, str):
+            raise ConfigError(f"key={key!r}: use a text")
         keys = None if key is None else [key]
         (handle,) = await self.submit_many(cluster_id, [job], keys=keys)
         return handle
@@ -114,7 +116,9 @@ class RemoteRunner:
         for job in wanted:
             if not isinstance(job, Job):
                 raise ConfigError(f"{job!r}: give a Job")
-        given: list[str | None] = list(keys) if keys is not None else [None] * len(wanted)
+        given: list[str | None] = [None] * len(wanted) if keys is None else list(keys)
+        if isinstance(keys, str) or not all(key is None or isinstance(key, str) for key in given):
+            raise ConfigError(f"keys={keys!r}: use a list of texts")
         if len(given) != len(wanted) or len(set(given) - {None}) != len([k for k in given if k]):
             raise ConfigError("keys=: give one for each job, and no two the same")
         if not wanted:
@@ -177,9 +181,12 @@ class RemoteRunner:
         self, handles: Iterable[JobHandle], timeout: float | None = None
     ) -> AsyncIterator[JobStatus]:
         """The jobs as they end. Raises `sshmux.TimeoutError` when they do not in time."""
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        wanted = [_checked(handle) for handle in handles]
         until = None if timeout is None else time.monotonic() + timeout
         ended: asyncio.Queue[asyncio.Task[JobStatus]] = asyncio.Queue()
-        waiting = {asyncio.ensure_future(self.wait(handle)) for handle in handles}
+        waiting = {asyncio.ensure_future(self.wait(handle)) for handle in wanted}
         for task in waiting:
             task.add_done_callback(ended.put_nowait)
         try:
@@ -218,14 +225,22 @@ class RemoteRunner:
     ) -> JobHandle:
         """The handle of a job: by its text, its token, or the scheduler's id.
 
+        Parameters:
+            cluster_id: the cluster that it is on, where an id alone may mean several jobs.
+
         Raises `JobNotFound`.
         """
-        text = str(text_or_native_id)
+        given = text_or_native_id
+        if isinstance(given, bool) or not isinstance(given, str | int):
+            raise ConfigError(f"{given!r}: give a handle's text, or the scheduler's id")
+        text = str(given)
+        cluster = None if cluster_id is None else cluster_text(cluster_id)
         if ":" in text:
             handle = JobHandle.parse(text)
+            if cluster_id is not None and cluster != cluster_text(handle.cluster_id):
+                raise ConfigError(f"cluster_id={cluster_id!r}: {text} is on {handle.cluster_id!r}")
             await self.statuses([handle])
             return handle
-        cluster = None if cluster_id is None else cluster_text(cluster_id)
         records = await self._records.do(self._records.all, cluster)
         found = [each for each in records if text in (each.token, each.status.native_id)]
         if len(found) > 1:
@@ -236,6 +251,7 @@ class RemoteRunner:
 
     def subscribe(self, callback: Callable[[JobStatus], object]) -> Callable[[], None]:
         """Calls back whenever something new is known of a job; what it returns ends that."""
+        check_function("callback", callback)
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
@@ -301,9 +317,11 @@ class RemoteRunner:
             patterns: of names below its working directory; None for the job's own `outputs`, and
                 everything if it has none.
         """
-        cluster = self._cluster(_checked(handle).cluster_id)
+        cluster, where = self._cluster(_checked(handle).cluster_id), os.fspath(into)
+        if not isinstance(where, str) or not where or "\0" in where:
+            raise ConfigError(f"into={into!r}: use the path of a directory here")
         await cluster.ready()
-        return await outputs.collect(cluster, handle, Path(into), patterns)
+        return await outputs.collect(cluster, handle, Path(where), patterns)
 
     # The cluster
 

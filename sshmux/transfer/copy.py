@@ -57,6 +57,9 @@ async def copy(
     """
     if verify not in (None, "sha256") or (verify and recurse):
         raise ConfigError(f'verify={verify!r}: use "sha256", for single files; or None')
+    for name, host in (("source", source), ("target", target)):
+        if not callable(getattr(host, "transfers", None)):
+            raise ConfigError(f"{name}={host!r}: give a Connection")
     selection = Selection.of(exclude, include)
     begun = time.monotonic()
     one, two = source.transfers(), target.transfers()
