@@ -212,7 +212,7 @@ class Pool:
             now(),
             now(),
             slot=slot,
-            interactive_login=link.master.interactive_login,
+            interactive_login=link.master.interactive_login or self.dialler.config.dial == "never",
             observer=self._observe,
         )
         self._observe(member, None, State.CREATED, "dialled")

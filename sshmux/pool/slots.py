@@ -54,7 +54,8 @@ class PooledConnection(Generic[C]):
         in_use: whether anybody has borrowed it.
         health_check_failures: failed checks in a row.
         slot: the number of its slot, never given twice in one pool.
-        interactive_login: a user had to log in for it: neither age nor idleness ends it.
+        interactive_login: only a user can log in again, who had to for it, or with dial="never":
+            neither age nor idleness ends it.
         borrowers: how many have borrowed it (`sessions_per_connection`).
         uses: how often it was borrowed.
         guests: transfers of other connections that use it while it is idle; it can be borrowed.

@@ -218,8 +218,14 @@ async def test_never_dialling_uses_what_was_left_behind_and_leaves_it(place: Pat
                 manager.register_cluster("first", **options(server))  # type: ignore[arg-type]
                 assert await manager.test_connection("first")
             for _ in range(2):
-                async with ConnectionManager(control_dir=directory, max_age=0.1) as manager:
+                async with ConnectionManager(
+                    control_dir=directory, max_age=0.1, max_idle=0.1
+                ) as manager:
                     manager.register_cluster(1, **options(server, dial="never"))  # type: ignore[arg-type]
+                    assert await use(manager) == "in\n"
+                    async with manager.get_connection(1) as connection:
+                        await connection.run("sleep 0.2")  # it is older than max_age by then
+                    await asyncio.sleep(0.2)  # and idle for longer than max_idle
                     assert await use(manager) == "in\n"
             assert server.logins == 1
             async with ConnectionManager(control_dir=directory) as manager:
