@@ -81,10 +81,14 @@ class LocalFile:
             else:
                 last.add_done_callback(lambda _: self.close_now())  # at once, if it is done
 
-    def cut_now(self, size: int) -> None:
-        """Makes it that long: in a thread, before anybody else uses it."""
-        if self.regular:
-            os.ftruncate(self._descriptor, size)
+    def clear_now(self) -> None:
+        """Empties it, before anybody else uses it; closes it if that fails. In a thread."""
+        if self.size:
+            try:
+                os.ftruncate(self._descriptor, 0)
+            except BaseException:
+                self.close_now()
+                raise
 
     def close_now(self) -> None:
         """Closes it: no thread uses it."""

@@ -41,7 +41,6 @@ from .paths import Paths, SFTPPath
 _SPECIAL = (FILEXFER_TYPE_FIFO, FILEXFER_TYPE_SOCKET, FILEXFER_TYPE_BLOCK_DEVICE)
 _DEFAULT = 0o666  # permissions of a file whose own are not known
 _OPEN = FXF_WRITE | FXF_CREAT
-_WRITE = _OPEN | FXF_TRUNC
 _OWNERS = 0o700  # what the owner of a directory needs to fill it
 
 
@@ -136,8 +135,8 @@ class LocalTarget:
             else:
                 file = LocalFile(self.tree.open(path, mode, device=exact), self.shown(path))
             file.empty = not may_be_one(source, SFTPAttrs(size=file.size, mtime=file.mtime))
-            if file.empty and file.size:
-                file.cut_now(0)
+            if file.empty:
+                file.clear_now()
             return file
 
         return await take(opened, LocalFile.close_now)
@@ -223,20 +222,25 @@ class RemoteTarget:
         mode = source.permissions
         attrs = SFTPAttrs(permissions=None if mode is None else mode & 0o777)
         if path in self._links:
-            await self._server.remove(there)
-            return RemoteFile(await self._server.open(there, _WRITE | FXF_EXCL, attrs), there)
+            return await self._open_anew(there, attrs)
         try:
-            return await self._opened(there, attrs, source)
+            return await self._open_that_there(there, attrs, source)
         except SFTPPermissionDenied:
             found = None
             with contextlib.suppress(SFTPNoSuchFile, SFTPPermissionDenied):
                 found = (await self._server.stat(there, follow_symlinks=False)).type
             if found != FILEXFER_TYPE_REGULAR:
                 raise
-            await self._server.remove(there)
-            return RemoteFile(await self._server.open(there, _WRITE | FXF_EXCL, attrs), there)
+            return await self._open_anew(there, attrs)
 
-    async def _opened(self, there: bytes, attrs: SFTPAttrs, source: SFTPAttrs) -> RemoteFile:
+    async def _open_anew(self, there: bytes, attrs: SFTPAttrs) -> RemoteFile:
+        """Opens a new one in place of what is there."""
+        await self._server.remove(there)
+        return RemoteFile(await self._server.open(there, _OPEN | FXF_EXCL, attrs), there)
+
+    async def _open_that_there(
+        self, there: bytes, attrs: SFTPAttrs, source: SFTPAttrs
+    ) -> RemoteFile:
         """Opens it, and empties it unless it may be the source; a new one in one round trip."""
         # What is there is asked before it is opened, and in the same round trip.
         looking, opening = self._server.stat(there), self._server.open(there, _OPEN, attrs)
@@ -248,13 +252,13 @@ class RemoteTarget:
         if isinstance(found, SFTPAttrs):
             if may_be_one(source, found):
                 return RemoteFile(handle, there, empty=False)
-            if found.size == 0 or found.type == FILEXFER_TYPE_CHAR_DEVICE:
+            if found.size == 0:
                 return RemoteFile(handle, there)
         try:
             await self._server.fsetstat(handle, SFTPAttrs(size=0))
         except SFTPError:  # it may know no sizes that are set
             self._server.drop(handle)
-            handle = await self._server.open(there, _WRITE, attrs)
+            handle = await self._server.open(there, _OPEN | FXF_TRUNC, attrs)
         except BaseException:
             self._server.drop(handle)
             raise
