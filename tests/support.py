@@ -34,7 +34,9 @@ def _living(words: Sequence[str]) -> Iterator[psutil.Process]:
         for process in psutil.process_iter(["cmdline", "status"]):
             line = process.info["cmdline"] or []
             dead = process.info["status"] == psutil.STATUS_ZOMBIE
-            if not dead and all(any(word in part for part in line) for word in words):
+            if dead or process.pid == os.getpid():
+                continue
+            if all(any(word in part for part in line) for word in words):
                 yield process
         return
     wanted = [os.fsencode(word) for word in words]
