@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import re
@@ -36,11 +35,6 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     isolation.clean_up()
-
-
-def pytest_collection_finish() -> None:
-    """What collecting has made stays to the end: the garbage collector need not look at it."""
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

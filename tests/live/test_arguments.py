@@ -413,6 +413,9 @@ OTHERS = {
     sshmux.SFTPClientFile: set[str](),
     sshmux.RemoteProcess: set[str](),
     sshmux.ConnectionManager: {"call_from_thread", "register_cluster"},
+    sshmux.RemoteShell: {"detach"},
+    sshmux.RemoteRunner: set[str](),
+    sshmux.Database: set[str](),
 }
 
 

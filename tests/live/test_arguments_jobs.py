@@ -15,7 +15,7 @@ from sshmux import ClusterOptions, Database, Job, JobHandle, RemoteRunner, Remot
 from sshmux.testing import PrivateServer
 
 from ..support import managed
-from .test_arguments import ANY, OTHERS, Row, missing, refusals
+from .test_arguments import ANY, Row, missing, refusals
 
 
 def on_shell(shell: RemoteShell, ran: Path) -> dict[str, Row]:
@@ -101,9 +101,6 @@ def on_database(database: Database) -> dict[str, Row]:
     }
 
 
-OTHERS |= {RemoteShell: {"detach"}, RemoteRunner: set(), Database: set()}
-
-
 async def test_of_a_shell(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
@@ -154,15 +151,7 @@ async def test_of_a_copy_between_hosts(tmp_path: Path) -> None:
                 "include": ((), ""),
             }
             assert set(inspect.signature(sshmux.copy).parameters) == set(parameters)
-            rows: dict[str, Row] = {
-                "copy": (lambda **arguments: _copied(arguments), parameters),
-            }
-            assert not await refusals(rows, tmp_path / "b")
-
-
-async def _copied(arguments: dict[str, Any]) -> None:
-    places = [arguments.pop(name) for name in ("source", "source_path", "target", "target_path")]
-    await sshmux.copy(*places, **arguments)
+            assert not await refusals({"copy": (sshmux.copy, parameters)}, tmp_path / "b")
 
 
 DESCRIPTIONS: dict[type, tuple[dict[str, Any], dict[str, str]]] = {

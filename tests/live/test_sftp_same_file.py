@@ -11,9 +11,7 @@ import pytest
 from sshmux import SFTPError, SFTPOpUnsupported
 from sshmux.sftp.operations import Operations
 
-from .test_sftp import client, there
-
-__all__ = ["there"]
+from .test_sftp import client
 
 CONTENT = os.urandom(300_000) + bytes(200_000) + b"end"
 
@@ -22,14 +20,14 @@ NAMES = {"its name": "data/f", "a hard link": "hard", "a link": "link", "by anot
 
 
 @pytest.fixture
-def home(there: Path) -> Path:
-    (there / "data").mkdir()
-    (there / "data" / "f").write_bytes(CONTENT)
-    (there / "data" / "g").write_bytes(b"small")
-    os.link(there / "data" / "f", there / "hard")
-    (there / "link").symlink_to("data/f")
-    (there / "too").symlink_to("data")
-    return there
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "f").write_bytes(CONTENT)
+    (tmp_path / "data" / "g").write_bytes(b"small")
+    os.link(tmp_path / "data" / "f", tmp_path / "hard")
+    (tmp_path / "link").symlink_to("data/f")
+    (tmp_path / "too").symlink_to("data")
+    return tmp_path
 
 
 def whole(home: Path) -> None:

@@ -146,15 +146,17 @@ def test_imports_inside_openssh_go_down_or_stay_in_the_package(name: str) -> Non
 def test_no_module_imports_the_front_door() -> None:
     """`import sshmux` inside would make every module a part of one circle."""
     guests = {"sshmux.testing", "sshmux.cli"}
-    for name, found in ((name, imports_of(name)) for name in SOURCES):
+    for name in SOURCES:
         if not any(name.startswith(guest) for guest in guests):
-            assert "sshmux" not in {each.imported for each in found if each.at_runtime}, name
+            found = {each.imported for each in imports_of(name) if each.at_runtime}
+            assert "sshmux" not in found, name
 
 
 def test_there_are_no_circles_not_even_for_the_type_checker() -> None:
     graph = {
-        name: {each.imported for each in found if each.imported in SOURCES and name != "sshmux"}
-        for name, found in ((name, imports_of(name)) for name in SOURCES)
+        name: {each.imported for each in imports_of(name) if each.imported in SOURCES}
+        for name in SOURCES
+        if name != "sshmux"
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
@@ -263,10 +265,10 @@ STARTERS = {"Popen", "run", "check_output", "check_call", "call"}
 
 def test_ssh_is_started_from_argv_and_from_nowhere_else() -> None:
     """A literal list that begins with ssh would be a command line without the rules."""
-    for name, tree in ((name, tree_of(name)) for name in SOURCES):
+    for name in SOURCES:
         if name.startswith(("sshmux.testing", "sshmux.cli")) or name == "sshmux.openssh.argv":
             continue
-        for node in ast.walk(tree):
+        for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.List) and node.elts:
                 first = node.elts[0]
                 assert not (isinstance(first, ast.Constant) and first.value == "ssh"), name
@@ -275,9 +277,9 @@ def test_ssh_is_started_from_argv_and_from_nowhere_else() -> None:
 def test_processes_are_started_in_two_places() -> None:
     starters = {
         name
-        for name, tree in ((name, tree_of(name)) for name in SOURCES)
+        for name in SOURCES
         if not name.startswith(("sshmux.testing", "sshmux.cli"))
-        for node in ast.walk(tree)
+        for node in ast.walk(tree_of(name))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value) == "subprocess"
