@@ -248,8 +248,8 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         check_seconds("min_interval", self.min_interval, positive=True)
-        named = isinstance(self.scheduler, str) and self.scheduler.isprintable()
-        if not named or not self.scheduler:
+        name = self.scheduler
+        if not isinstance(name, str) or not name or not name.isprintable():
             raise ConfigError(f"scheduler={self.scheduler!r}: use 'auto', 'shell', 'slurm', …")
         if self.watch not in ("auto", "poll"):
             raise ConfigError(f"watch={self.watch!r}: use 'auto' or 'poll'")
