@@ -18,7 +18,7 @@ import sshmux
 from sshmux import Connection, ConnectionManager
 from sshmux.testing import PrivateServer
 
-from ..support import managed, masters, nap, sleepers, until
+from ..support import managed, masters, nap, needs_terminals, sleepers, until
 
 pytestmark = [
     pytest.mark.both_engines,
@@ -173,6 +173,7 @@ async def test_a_second_loop_gets_an_error_and_the_first_goes_on() -> None:
             assert not sleepers(long)
 
 
+@needs_terminals
 async def test_so_does_what_is_made_of_a_connection(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     async with PrivateServer(login_shell="/bin/sh") as server:

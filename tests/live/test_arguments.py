@@ -21,7 +21,7 @@ import sshmux
 from sshmux import SFTPAttrs
 from sshmux.testing import PrivateServer
 
-from ..support import managed
+from ..support import managed, needs_terminals
 
 PATIENCE = 20.0  # seconds: nothing here takes one, but the machine may be busy
 
@@ -435,13 +435,23 @@ def missing(kind: type, rows: dict[str, Row]) -> set[str]:
     return found
 
 
-async def test_of_a_connection_and_a_process(tmp_path: Path) -> None:
+async def test_of_a_connection(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
         async with manager.get_connection(1) as conn:
             rows = on_connection(conn, ran)
             assert not missing(sshmux.Connection, rows)
             assert not await refusals(rows, ran)
+            # None of it has harmed the master.
+            assert (await conn.run(f"touch '{ran}'")).exit_status == 0
+            assert ran.exists()
+
+
+@needs_terminals
+async def test_of_a_process(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    async with PrivateServer(login_shell="/bin/sh") as server, managed(server) as manager:
+        async with manager.get_connection(1) as conn:
             async with conn.create_process("cat", term_type="xterm") as process:
                 rows = on_process(process, ran)
                 assert not missing(sshmux.RemoteProcess, rows)

@@ -55,9 +55,9 @@ async def test_a_key_logs_in_and_is_counted() -> None:
         assert (server.connections, server.logins) == (2, 1)
 
 
-async def test_commands_through_a_control_master(tmp_path: Path) -> None:
+async def test_commands_through_a_control_master(short_dir: Path) -> None:
     async with Dropbear() as server:
-        socket = str(tmp_path / "m")
+        socket = str(short_dir / "m")
         status, _ = await ssh(server, "true", "-M", "-S", socket, "-o", "ControlPersist=yes", "-f")
         assert status == 0
         for number in range(5):
@@ -66,16 +66,16 @@ async def test_commands_through_a_control_master(tmp_path: Path) -> None:
         assert (await ssh(server, "", "-S", socket, "-O", "exit"))[0] == 0
 
 
-async def test_commands_at_once_through_a_control_master(tmp_path: Path) -> None:
-    gate, mux = tmp_path / "gate", ("-o", f"ControlPath={tmp_path}/m")
+async def test_commands_at_once_through_a_control_master(short_dir: Path) -> None:
+    gate, mux = short_dir / "gate", ("-o", f"ControlPath={short_dir}/m")
     async with Dropbear() as server:
         assert (await ssh(server, "true", "-M", "-o", "ControlPersist=yes", "-f", *mux))[0] == 0
         # None ends while another begins: dropbear closes some of those.
-        command = f"touch {tmp_path}/$N; while [ ! -e {gate} ]; do sleep 0.1; done; echo $N"
+        command = f"touch {short_dir}/$N; while [ ! -e {gate} ]; do sleep 0.1; done; echo $N"
         running = [
             asyncio.create_task(ssh(server, f"N={number}; {command}", *mux)) for number in range(6)
         ]
-        await until(lambda: all((tmp_path / str(number)).exists() for number in range(6)))
+        await until(lambda: all((short_dir / str(number)).exists() for number in range(6)))
         gate.touch()
         assert await asyncio.gather(*running) == [(0, f"{number}\n") for number in range(6)]
         assert (server.connections, server.logins) == (1, 1)

@@ -195,11 +195,11 @@ async def test_a_command_ends_with_its_client() -> None:
     assert not sleepers(seconds)
 
 
-async def test_a_master_and_its_sessions(tmp_path: Path) -> None:
+async def test_a_master_and_its_sessions(short_dir: Path) -> None:
     async with HostileServer(public_key=True) as server:
-        mux = ["-o", f"ControlPath={tmp_path}/m"]
+        mux = ["-o", f"ControlPath={short_dir}/m"]
         master = asyncio.create_task(ssh(server, "cat", "-M", "-N", *mux))
-        await until((tmp_path / "m").exists)
+        await until((short_dir / "m").exists)
         results = await asyncio.gather(*(ssh(server, f"echo {n}", *mux) for n in range(5)))
         assert results == [(0, f"{n}\n") for n in range(5)]
         assert (server.connections, server.logins, len(server.commands)) == (1, 1, 5)
