@@ -22,7 +22,7 @@ from sshmux.runner.dialects.slurm import Slurm as SlurmDialect
 from sshmux.testing import PrivateServer
 
 from ..clusters import Slurm
-from ..support import managed
+from ..support import managed, processes, until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -105,10 +105,15 @@ class Place:
     """A cluster, and programs that are killed while they submit to it."""
 
     def __init__(
-        self, server: PrivateServer, manager: ConnectionManager, scheduler: str, base: Path
+        self,
+        server: PrivateServer,
+        manager: ConnectionManager,
+        scheduler: str,
+        base: Path,
+        control: Path,
     ) -> None:
         self.server, self.manager, self.scheduler, self.base = server, manager, scheduler, base
-        self.shortly = Path(tempfile.mkdtemp(prefix="sx"))
+        self.control = control  # the programs' control directories are in there
 
     def runner(self, directory: Path) -> RemoteRunner:
         options = ClusterOptions(
@@ -122,7 +127,7 @@ class Place:
         """Runs one of them: whether it was killed, and what it leaves."""
         directory = self.base / f"{where}".replace(" ", "-")
         directory.mkdir()
-        words = [where, self.shortly / f"c{abs(hash(where)) % 10**6}", self.server.config_file]
+        words = [where, self.control / f"c{abs(hash(where)) % 10**6}", self.server.config_file]
         words += [self.server.alias, self.scheduler, directory / "jobs", directory / "store"]
         words += [key, TEXT, part, word]
         # A file: what it leaves behind may hold its stderr for a while.
@@ -171,9 +176,12 @@ def scheduler(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, s
 @contextlib.asynccontextmanager
 async def place(scheduler: tuple[str, dict[str, str]], base: Path) -> AsyncIterator[Place]:
     name, options = scheduler
-    async with PrivateServer(login_shell="/bin/sh", options=options) as server:
-        async with managed(server) as manager:
-            yield Place(server, manager, name, base)
+    with tempfile.TemporaryDirectory(prefix="sx") as control:
+        async with PrivateServer(login_shell="/bin/sh", options=options) as server:
+            async with managed(server) as manager:
+                yield Place(server, manager, name, base, Path(control))
+        # Masters of killed programs stay for a while, and end with the server.
+        await until(lambda: not processes(control))
 
 
 KEYS = ["", "again"]
